@@ -1,0 +1,1 @@
+"""What computes: audio features, inference, pixels.  Never imports ``farm``."""

@@ -1,0 +1,11 @@
+"""Names for the array types in signatures.  Shapes, ranges and orders stand in the docstrings."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8: TypeAlias = NDArray[np.uint8]
+I64: TypeAlias = NDArray[np.int64]
+F32: TypeAlias = NDArray[np.float32]
+F64: TypeAlias = NDArray[np.float64]

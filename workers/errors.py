@@ -1,0 +1,21 @@
+"""What can go wrong while computing, and whose fault it is."""
+
+
+class WorkerError(Exception):
+    """Root of this layer's errors."""
+
+
+class CallerFault(WorkerError):
+    """What the caller handed in cannot be used; the message names the file and the reason."""
+
+
+class BundleError(CallerFault):
+    """An avatar bundle is damaged, incomplete or of another version: build it again."""
+
+
+class ModelError(CallerFault):
+    """A model file cannot be loaded, or its tensors fit no known family."""
+
+
+class NotFinite(WorkerError):
+    """The model answered NaN or infinity: a broken model or broken weights, never a pixel."""
