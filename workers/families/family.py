@@ -1,0 +1,34 @@
+"""What a model family fixes: tensor shapes, by which models are recognised, and its geometry."""
+
+from dataclasses import dataclass
+
+from workers.geometry import Rect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One architecture with its pre- and post-processing.  Shapes leave out the batch axis."""
+
+    name: str
+    image_shape: tuple[int, int, int]  #: (6, S, S): true crop, blacked-out crop
+    audio_shape: tuple[int, int, int]  #: audio tensor of one frame
+    encoder_shape: tuple[int, int, int]  #: (1, mel bands, mel columns) of one encoder window
+    feature_size: int  #: values the encoder gives for one window
+    fps: int  #: video frames a second the models were trained at
+    canvas_px: int  #: side of a crop as the bundle keeps it
+    inner_px: int  #: side of what the model sees
+    blackout: Rect  #: the mouth rectangle in the inner crop, zero in channels 3..5
+
+    @property
+    def margin_px(self) -> int:
+        """Canvas pixels around the inner crop, on each side."""
+        return (self.canvas_px - self.inner_px) // 2
+
+    @property
+    def inner(self) -> Rect:
+        """The inner crop in the canvas."""
+        return Rect(0, 0, self.inner_px, self.inner_px).moved(self.margin_px, self.margin_px)
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        return (3, self.inner_px, self.inner_px)
