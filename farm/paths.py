@@ -1,0 +1,38 @@
+"""Where lipfarm keeps things.  The environment is read here, once, and nowhere else."""
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The directories of one user."""
+
+    data: Path  #: avatar bundles the user built: worth a backup
+    cache: Path  #: what can be made again: the demo avatar's bundle
+
+    @property
+    def avatars(self) -> Path:
+        return self.data / "avatars"
+
+    @property
+    def demo_avatar(self) -> Path:
+        return self.cache / "avatars" / "demo"
+
+
+def user_paths() -> Paths:
+    """From LIPFARM_DATA and LIPFARM_CACHE, else where the XDG base directories say."""
+    home = Path.home()
+    data = os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"
+    cache = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
+    return Paths(
+        data=Path(os.environ.get("LIPFARM_DATA") or Path(data, "lipfarm")),
+        cache=Path(os.environ.get("LIPFARM_CACHE") or Path(cache, "lipfarm")),
+    )
+
+
+ASSETS = Path(str(files("farm") / "assets"))
+TINY_MODEL = ASSETS / "models" / "tiny"
+DEMO_SPEECH = ASSETS / "speech" / "welcome.wav"

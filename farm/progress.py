@@ -1,0 +1,58 @@
+"""What people see while they wait.  The one file that knows rich.
+
+Everything goes to standard error, so that standard output holds results only.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+_console = Console(stderr=True, highlight=False)
+
+
+class Advance(Protocol):
+    """One more is done."""
+
+    def __call__(self) -> None: ...
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None) -> Iterator[Advance]:
+    """A bar on a terminal, nothing anywhere else.  ``total`` None: how many is not known."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(
+        *columns, console=_console, transient=True, disable=not _console.is_terminal
+    ) as bars:
+        task = bars.add_task(what, total=total, rate="", start=True)
+
+        def advance() -> None:
+            speed = bars.tasks[0].speed
+            bars.update(task, advance=1, rate=f"{speed:.0f} frames/s" if speed else "")
+
+        yield advance
+
+
+def print_table(rows: Iterable[tuple[str, ...]], *, header: tuple[str, ...] = ()) -> None:
+    """Aligned columns on standard output; the last one may wrap."""
+    table = Table(box=None, show_header=bool(header), pad_edge=False, header_style="bold")
+    for title in header or next(iter(rows := list(rows)), ()):
+        table.add_column(title if header else "", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False, emoji=False, soft_wrap=False).print(table)

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from farm.avatars import avatar_ids, find_avatar
+from farm.errors import UnknownAvatar
+from farm.paths import Paths
+from tests.material import EDGE_BOXES, noise_avatar
+from workers.avatar import FRAMES, Bundle
+from workers.errors import BundleError
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths(data=tmp_path / "data", cache=tmp_path / "cache")
+
+
+def no_progress() -> None:
+    raise AssertionError("nothing should be drawn")
+
+
+def test_an_avatar_is_found_by_id_and_by_path(paths: Paths) -> None:
+    built = noise_avatar(paths.avatars / "anna", EDGE_BOXES[:1])
+
+    by_id = find_avatar("anna", paths, on_template=no_progress)
+    by_path = find_avatar(str(built.directory), paths, on_template=no_progress)
+
+    assert by_id.manifest == by_path.manifest == built.manifest
+
+
+def test_ids_are_listed_with_the_demo_first(paths: Paths) -> None:
+    noise_avatar(paths.avatars / "zoe", EDGE_BOXES[:1])
+    noise_avatar(paths.avatars / "anna", EDGE_BOXES[:1])
+
+    assert avatar_ids(paths) == ["demo", "anna", "zoe"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "../anna", "", "a/b", "\x00"])
+def test_an_unknown_avatar_is_refused_with_the_known_ones(paths: Paths, name: str) -> None:
+    with pytest.raises(UnknownAvatar, match=r"there are: demo"):
+        find_avatar(name, paths, on_template=no_progress)
+
+
+def test_a_directory_that_is_no_bundle_says_so(paths: Paths, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="manifest"):
+        find_avatar(str(tmp_path), paths, on_template=no_progress)
+
+
+def test_the_demo_is_drawn_once_and_again_when_its_cache_is_damaged(
+    paths: Paths, demo_bundle: Bundle, user_paths: Paths
+) -> None:
+    again = find_avatar("demo", user_paths, on_template=no_progress)
+    assert again.manifest.digest == demo_bundle.manifest.digest
+
+    noise_avatar(paths.demo_avatar)  # what an older drawing would look like
+    (paths.demo_avatar / FRAMES).unlink()
+    n_drawn = []
+    find_avatar("demo", paths, on_template=lambda: n_drawn.append(1))
+
+    assert len(n_drawn) == 100
