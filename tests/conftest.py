@@ -1,0 +1,79 @@
+"""Fixtures, and the rule that no test leaves anything behind."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+
+from farm.avatars import find_avatar
+from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
+from tests.material import noise_avatar, read_speech
+from workers.arrays import F32
+from workers.avatar import Bundle
+from workers.model import Model
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Shared-memory names, descriptors and children are after each test what they were before."""
+    before = _held()
+    yield
+    after = _held()
+    assert after == before, "the test left something behind"
+
+
+def _held() -> dict[str, object]:
+    return {
+        "shared memory": sorted(os.listdir("/dev/shm")),
+        "descriptors": sorted(_descriptors()),
+        "children": [child.pid for child in psutil.Process().children()],
+    }
+
+
+def _descriptors() -> Iterator[str]:
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the listing's own descriptor is closed by now
+            yield os.readlink(f"/proc/self/fd/{name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
+    """A home of the tests' own, for this process and the commands it starts."""
+    root = tmp_path_factory.mktemp("home")
+    os.environ["LIPFARM_DATA"] = str(root / "data")
+    os.environ["LIPFARM_CACHE"] = str(root / "cache")
+    yield Paths(data=root / "data", cache=root / "cache")
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """The tiny pair."""
+    return Model.load(TINY_MODEL)
+
+
+@pytest.fixture(scope="session")
+def speech() -> F32:
+    """Five seconds of the bundled speech, float32 at 16 kHz."""
+    return read_speech(DEMO_SPEECH)[: 5 * 16_000]
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(user_paths: Paths) -> Bundle:
+    """The demo avatar, drawn once a session."""
+    return find_avatar("demo", user_paths, on_template=lambda: None)
+
+
+@pytest.fixture(scope="session")
+def edge_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small avatar of an odd frame size whose boxes cross all four edges."""
+    return noise_avatar(tmp_path_factory.mktemp("edge") / "edge")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261123)
