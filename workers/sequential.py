@@ -7,14 +7,16 @@ what this file gives, byte for byte.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
 from workers.arrays import F32
 from workers.avatar import Bundle
-from workers.features.stream import AudioTensorStream
-from workers.geometry import template_index
-from workers.kernels.paste import encode_jpeg, paste_prediction
+from workers.features.mel import n_columns
+from workers.features.rows import FeatureRows, audio_tensors
+from workers.features.spans import Span, SpanCutter, span_features
+from workers.features.windows import n_frames, n_windows
+from workers.frames import composite_frame, inner_crops
+from workers.kernels.paste import encode_jpeg
 from workers.model import Model
 from workers.stages import StageTimes
 
@@ -38,8 +40,9 @@ def render(
     batch_size : frames per inference call; changes speed and memory, not one byte of a frame.
     times : where "audio", "inference", "composite" and "encode" are counted.
 
-    Raises NotFinite (the model's fault) and BundleError (a damaged frame).
+    Raises NotFinite (the model's fault) and BundleError (a damaged frame, or one for other models).
     """
+    bundle.require_family(model.family)
     for batch in batches(speech, model, batch_size=batch_size, times=times):
         for image in composite(batch, bundle, model, times):
             with times.stage("encode"):
@@ -51,42 +54,42 @@ def batches(
     speech: Iterable[F32], model: Model, *, batch_size: int, times: StageTimes
 ) -> Iterator[Batch]:
     """Cut a job's audio tensors into batches; only the last may be smaller."""
+    cutter, rows = SpanCutter(), FeatureRows()
     first_frame = 0
-    waiting = np.empty((0, *model.family.audio_shape), np.float32)
-    for tensors in _audio_tensors(speech, model, times):
-        waiting = np.concatenate([waiting, tensors])
-        while len(waiting) >= batch_size:
-            yield Batch(first_frame, waiting[:batch_size])
-            first_frame, waiting = first_frame + batch_size, waiting[batch_size:]
-    if len(waiting):
-        yield Batch(first_frame, waiting)
-
-
-def _audio_tensors(speech: Iterable[F32], model: Model, times: StageTimes) -> Iterator[F32]:
-    stream = AudioTensorStream(model.encode)
     for samples in speech:
         with times.stage("audio"):
-            tensors = stream.push(samples)
-        yield tensors
+            _encode(cutter.push(samples), rows, model)
+        while first_frame + batch_size <= rows.n_ready_frames:
+            yield _batch(rows, range(first_frame, first_frame + batch_size), times)
+            first_frame += batch_size
     with times.stage("audio"):
-        tensors = stream.finish()
-    yield tensors
+        _encode(cutter.finish(), rows, model)
+        rows.end(n_windows(n_columns(cutter.n_samples)))
+    for begin in range(first_frame, end := n_frames(cutter.n_samples), batch_size):
+        yield _batch(rows, range(begin, min(begin + batch_size, end)), times)
+
+
+def _encode(spans: Iterable[Span], rows: FeatureRows, model: Model) -> None:
+    for span in spans:
+        rows.add(span.index, span_features(span, model.encode))
+
+
+def _batch(rows: FeatureRows, frames: range, times: StageTimes) -> Batch:
+    with times.stage("audio"):
+        audio = audio_tensors(rows.rows(frames))
+        rows.drop_before(frames.stop)
+    return Batch(frames.start, audio)
 
 
 def composite(
     batch: Batch, bundle: Bundle, model: Model, times: StageTimes
 ) -> Iterator[Image.Image]:
     """One inference call, and each of its mouths pasted into its template frame."""
-    inner = model.family.inner
+    family = model.family
     frames = range(batch.first_frame, batch.first_frame + len(batch.audio))
-    templates = [template_index(frame, bundle.manifest.n_templates) for frame in frames]
     with times.stage("inference"):
-        canvases = np.stack([bundle.crop(template) for template in templates])
-        inner_crops = canvases[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
-        predictions = model.predict(inner_crops, batch.audio)
-    for template, canvas, prediction in zip(templates, canvases, predictions, strict=True):
+        predictions = model.predict(inner_crops(bundle, frames, family), batch.audio)
+    for frame, prediction in zip(frames, predictions, strict=True):
         with times.stage("composite"):
-            image = paste_prediction(
-                bundle.frame(template), canvas, prediction, inner=inner, box=bundle.box(template)
-            )
+            image = composite_frame(bundle, frame, prediction, family)
         yield image

@@ -14,21 +14,21 @@ class Family:
     audio_shape: tuple[int, int, int]  #: audio tensor of one frame
     encoder_shape: tuple[int, int, int]  #: (1, mel bands, mel columns) of one encoder window
     feature_size: int  #: values the encoder gives for one window
-    fps: int  #: video frames a second the models were trained at
     canvas_px: int  #: side of a crop as the bundle keeps it
     inner_px: int  #: side of what the model sees
     blackout: Rect  #: the mouth rectangle in the inner crop, zero in channels 3..5
 
     @property
-    def margin_px(self) -> int:
-        """Canvas pixels around the inner crop, on each side."""
-        return (self.canvas_px - self.inner_px) // 2
-
-    @property
     def inner(self) -> Rect:
-        """The inner crop in the canvas."""
-        return Rect(0, 0, self.inner_px, self.inner_px).moved(self.margin_px, self.margin_px)
+        """The inner crop in the canvas: its middle."""
+        margin_px = (self.canvas_px - self.inner_px) // 2
+        return Rect(0, 0, self.inner_px, self.inner_px).moved(margin_px, margin_px)
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
         return (3, self.inner_px, self.inner_px)
+
+    @property
+    def slot_bytes(self) -> int:
+        """One frame of the model's output, float32, as it lies in a ring."""
+        return 3 * self.inner_px * self.inner_px * 4

@@ -13,7 +13,6 @@ SYNCTALK_328_AVE = Family(
     audio_shape=(32, 16, 16),
     encoder_shape=(1, 80, 16),
     feature_size=512,
-    fps=25,
     canvas_px=328,
     inner_px=320,
     blackout=Rect(5, 5, 5 + 310, 5 + 305),

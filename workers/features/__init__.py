@@ -1,8 +1,8 @@
 """From speech to the U-Net's audio tensors, as pure arithmetic.
 
-samples -> mel columns (`mel`) -> encoder windows -> feature rows -> tensors (`windows`).
-Each step exists twice: for a whole file, and as a stream that takes any split of the same
-input and gives bit-equal output in bounded memory (`stream`).
+samples -> spans -> mel columns (`mel`) -> encoder windows (`windows`) -> features (`spans`)
+-> rows -> tensors (`rows`).  A span's features depend on its own samples alone, so that spans can
+be encoded in any order and by anyone, and no bit depends on how the speech arrived.
 """
 
 from workers.features.mel import mel_spectrogram

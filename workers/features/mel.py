@@ -1,4 +1,4 @@
-"""Samples to mel columns, bit-equal however the samples arrive.
+"""Samples to mel columns, bit-equal for a whole file and for any part of it.
 
 Columns are computed in blocks of one fixed size aligned to absolute columns, because the last
 bits of vectorised arithmetic may depend on how many rows it is given.  The band sums avoid BLAS
@@ -25,7 +25,7 @@ REFERENCE_DB = 20.0
 MIN_LEVEL_DB = -100.0
 MAX_ABS = 4.0  #: columns are normalised to -4..4
 SILENCE = -MAX_ABS
-BLOCK = 16  #: columns a block: 0.2 s, so that a live stream waits little
+BLOCK = 16  #: columns a block: 0.2 s, so that a part of a file computes little more than itself
 BLOCK_HOP = BLOCK * HOP  #: samples between blocks
 BLOCK_SAMPLES = (BLOCK - 1) * HOP + N_FFT  #: samples under one block's windows
 
@@ -49,62 +49,55 @@ def mel_spectrogram(samples: F32) -> F32:
     Agrees within 1e-4 with ``librosa.stft(center=True, pad_mode="constant")`` and
     ``librosa.filters.mel`` (tests/unit/workers/test_mel.py).
     """
-    stream = MelStream()
-    return np.concatenate([stream.push(samples), stream.finish()])
+    return mel_columns(samples, 0, range(n_columns(len(samples))))
 
 
-class MelStream:
-    """The same columns from samples in any split, each as soon as its block is complete.
+def mel_columns(samples: F32, first_sample: int, columns: range) -> F32:
+    """Some columns of a file from the samples around them.
 
-    Holds less than one block of samples between calls.
+    Parameters
+    ----------
+    samples : float32, shape (n,): samples ``first_sample`` and on of the file.  They must hold
+        ``samples_under(columns)``, as far as the file does.
+    columns : absolute.
+
+    Returns
+    -------
+    float32, shape (len(columns), 80), bit-equal to these columns of the whole file.
     """
-
-    def __init__(self) -> None:
-        self._n_samples = 0
-        self._n_columns = 0
-        self._previous: float | None = None
-        self._pending = np.zeros(PAD, np.float64)  # begins where the next block's first window does
-
-    def push(self, samples: F32) -> F32:
-        """Take the next samples, float32 (n,); give the columns they complete, float32 (m, 80)."""
-        if len(samples) == 0:
-            return _no_columns()
-        self._pending = np.append(self._pending, _emphasise(samples, self._previous))
-        self._previous = float(samples[-1])
-        self._n_samples += len(samples)
-        n_blocks = max(0, (len(self._pending) - BLOCK_SAMPLES) // BLOCK_HOP + 1)
-        return self._take(n_blocks)
-
-    def finish(self) -> F32:
-        """Give the last columns, computed with zeros behind the last sample."""
-        missing = n_columns(self._n_samples) - self._n_columns
-        n_blocks = -(-missing // BLOCK)
-        self._pending = np.append(self._pending, np.zeros(n_blocks * BLOCK_HOP + N_FFT))
-        return self._take(n_blocks)[:missing]
-
-    def _take(self, n_blocks: int) -> F32:
-        starts = range(0, n_blocks * BLOCK_HOP, BLOCK_HOP)
-        blocks = [_mel_block(self._pending[s : s + BLOCK_SAMPLES]) for s in starts]
-        self._pending = self._pending[n_blocks * BLOCK_HOP :].copy()
-        self._n_columns += n_blocks * BLOCK
-        return np.concatenate([_no_columns(), *blocks])
+    emphasised, first = _emphasise(samples, first_sample)
+    blocks = range(columns.start // BLOCK, -(-columns.stop // BLOCK))
+    starts = [block * BLOCK_HOP - PAD - first for block in blocks]
+    mel = [_mel_block(_cut(emphasised, start, BLOCK_SAMPLES)) for start in starts]
+    skipped = columns.start - blocks.start * BLOCK
+    return np.concatenate(mel)[skipped : skipped + len(columns)]
 
 
-def _no_columns() -> F32:
-    return np.empty((0, N_MELS), np.float32)
+def samples_under(columns: range) -> range:
+    """The samples that ``columns`` depend on, absolute; may begin before the file does."""
+    before = PAD + 1  # the pre-emphasis looks one sample back
+    return range(columns.start * HOP - before, (columns.stop - 1) * HOP + PAD)
 
 
-def _emphasise(samples: F32, previous: float | None) -> F64:
-    """Lift the treble: y[n] = x[n] - 0.97 x[n-1], in float64.
+def _emphasise(samples: F32, first_sample: int) -> tuple[F64, int]:
+    """Lift the treble, y[n] = x[n] - 0.97 x[n-1] in float64; gives y and where it begins.
 
-    ``previous`` is the sample before the first one, None at the start of a file: y[0] = x[0].
+    y[0] = x[0] at the start of a file; elsewhere the first sample only serves the second.
     """
     x = samples.astype(np.float64)
-    emphasised = x.copy()
-    emphasised[1:] -= PREEMPHASIS * x[:-1]
-    if previous is not None and len(x):
-        emphasised[0] -= PREEMPHASIS * previous
-    return emphasised
+    lifted = x[1:] - PREEMPHASIS * x[:-1]
+    if first_sample == 0:
+        return np.concatenate([x[:1], lifted]), 0
+    return lifted, first_sample + 1
+
+
+def _cut(emphasised: F64, start: int, length: int) -> F64:
+    """``length`` values from ``start`` on, which may be negative; zeros outside."""
+    cut = np.zeros(length, np.float64)
+    low, high = max(start, 0), min(start + length, len(emphasised))
+    if low < high:
+        cut[low - start : high - start] = emphasised[low:high]
+    return cut
 
 
 def _mel_block(emphasised: F64) -> F32:

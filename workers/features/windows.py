@@ -44,24 +44,3 @@ def cut_windows(mel: F32, starts: list[int]) -> F32:
         return np.empty((0, 1, N_MELS, WINDOW_COLUMNS), np.float32)
     every = np.lib.stride_tricks.sliding_window_view(mel, WINDOW_COLUMNS, axis=0)
     return np.ascontiguousarray(every[starts][:, None])
-
-
-def audio_tensor(rows: F32, frame_index: int, first_row: int = 0) -> F32:
-    """The audio tensor of one frame.
-
-    Parameters
-    ----------
-    rows : float32, shape (k, 512): rows ``first_row`` and on of the whole file's.
-    frame_index : absolute.
-
-    Returns
-    -------
-    float32, shape (32, 16, 16): rows frame-8 .. frame+7 in C order; rows that ``rows`` does not
-    hold are zeros.
-    """
-    tensor = np.zeros((TENSOR_ROWS, FEATURE_SIZE), np.float32)
-    begin = frame_index - ROWS_BEFORE - first_row
-    low, high = max(begin, 0), min(begin + TENSOR_ROWS, len(rows))
-    if low < high:
-        tensor[low - begin : high - begin] = rows[low:high]
-    return tensor.reshape(TENSOR_SHAPE)
