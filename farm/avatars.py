@@ -1,14 +1,16 @@
 """Find avatars: by id in the data directory, by path, or the built-in ``demo``."""
 
-import re
+import fcntl
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from farm.demo.avatar import DRAWING_VERSION, draw_frames
-from farm.errors import UnknownAvatar
+from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
 from workers.arrays import U8
-from workers.avatar import MANIFEST, Bundle
+from workers.avatar import COMPILER_VERSION, MANIFEST, Bundle, is_avatar_id
 from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import FAMILIES
@@ -18,8 +20,6 @@ DEMO_ID = "demo"
 DEMO_SOURCE_VERSION = f"drawing {DRAWING_VERSION}"
 DEMO_FAMILY = FAMILIES["synctalk-328-ave"]
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
 
 def find_avatar(name: str, paths: Paths, *, on_template: Callable[[], None]) -> Bundle:
     """Open the avatar called ``name``, an id or a path to a bundle.
@@ -27,14 +27,14 @@ def find_avatar(name: str, paths: Paths, *, on_template: Callable[[], None]) -> 
     ``on_template`` is called for each template frame drawn, when ``demo`` is used the first time.
     Raises UnknownAvatar and BundleError.
     """
-    if _ID.fullmatch(name) and (paths.avatars / name / MANIFEST).exists():
+    if is_avatar_id(name) and (paths.avatars / name / MANIFEST).exists():
         return Bundle(paths.avatars / name)
     if name == DEMO_ID:
         return _demo_bundle(paths.demo_avatar, on_template)
     if name and Path(name).is_dir():
         return Bundle(Path(name))
     known = ", ".join(avatar_ids(paths))
-    raise UnknownAvatar(f"{name}: no avatar of that id or path (there are: {known})")
+    raise UnknownAvatar(f"{name!r}: no avatar of that id or path (there are: {known})")
 
 
 def avatar_ids(paths: Paths) -> list[str]:
@@ -45,20 +45,48 @@ def avatar_ids(paths: Paths) -> list[str]:
 
 def _demo_bundle(directory: Path, on_template: Callable[[], None]) -> Bundle:
     """The demo avatar, drawn and compiled when the cache does not hold today's drawing."""
+    bundle = _current_demo(directory)
+    if bundle is not None:
+        return bundle
+    try:
+        with _only_one(directory.with_suffix(".lock")):
+            # Somebody else may have drawn it while we waited.
+            if (bundle := _current_demo(directory)) is not None:
+                return bundle
+            for leftover in directory.parent.glob(f".{directory.name}.*.partial"):
+                shutil.rmtree(leftover, ignore_errors=True)  # of one that was killed
+            compile_avatar(
+                _demo_templates(on_template),
+                directory,
+                avatar_id=DEMO_ID,
+                source_version=DEMO_SOURCE_VERSION,
+                family=DEMO_FAMILY,
+            )
+    except OSError as error:
+        raise CacheUnusable(
+            f"{directory}: the demo avatar cannot be kept there ({error.strerror});"
+            " LIPFARM_CACHE names another place"
+        ) from error
+    return Bundle(directory)
+
+
+def _current_demo(directory: Path) -> Bundle | None:
+    """The cached demo; None when it is not there, damaged, or not what we would draw today."""
     try:
         bundle = Bundle(directory)
-        if bundle.manifest.source_version == DEMO_SOURCE_VERSION:
-            return bundle
     except BundleError:
-        pass  # not there, or from another version: a cache is simply made again
-    compile_avatar(
-        _demo_templates(on_template),
-        directory,
-        avatar_id=DEMO_ID,
-        source_version=DEMO_SOURCE_VERSION,
-        family=DEMO_FAMILY,
-    )
-    return Bundle(directory)
+        return None
+    made_by = (bundle.manifest.source_version, bundle.manifest.compiler_version)
+    return bundle if made_by == (DEMO_SOURCE_VERSION, COMPILER_VERSION) else None
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Wait for whoever else is at it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _demo_templates(on_template: Callable[[], None]) -> Iterator[tuple[U8, Box]]:

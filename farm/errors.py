@@ -1,11 +1,13 @@
 """What can go wrong on this side of the farm, and whose fault it is."""
 
+from workers.errors import CallerFault
+
 
 class FarmError(Exception):
     """Root of this layer's errors."""
 
 
-class BadRequest(FarmError):
+class BadRequest(FarmError, CallerFault):
     """What the caller asked for cannot be done; the message names the file and the reason."""
 
 
@@ -19,3 +21,15 @@ class OutputRefused(BadRequest):
 
 class UnknownAvatar(BadRequest):
     """No avatar has that id, and no bundle is at that path."""
+
+
+class CacheUnusable(BadRequest):
+    """The cache directory cannot be written."""
+
+
+class IllegalTransition(FarmError):
+    """We are wrong: a state machine was asked for a move it does not have."""
+
+    def __init__(self, subject: str, state: str, event: str) -> None:
+        super().__init__(f"{subject} is {state}: no move for {event!r}")
+        self.subject, self.state, self.event = subject, state, event

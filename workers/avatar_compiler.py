@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workers.arrays import U8
-from workers.avatar import CROPS, FRAMES, MANIFEST, Manifest, check_size, image_sha256
+from workers.avatar import (
+    COMPILER_VERSION,
+    CROPS,
+    FRAMES,
+    MANIFEST,
+    Manifest,
+    check_size,
+    image_sha256,
+)
+from workers.directories import put_in_place
 from workers.families import Family
 from workers.geometry import Box
 from workers.kernels.crop import crop_canvas
@@ -38,9 +47,9 @@ def compile_avatar(
     scratch = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     partial = Path(scratch)
     try:
-        manifest = _write(templates, partial, avatar_id, source_version, family.canvas_px)
+        manifest = _write(templates, partial, avatar_id, source_version, family)
         partial.chmod(0o755)
-        _replace(partial, target)
+        put_in_place(partial, target)
         return manifest
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -51,14 +60,14 @@ def _write(
     directory: Path,
     avatar_id: str,
     source_version: str,
-    canvas_px: int,
+    family: Family,
 ) -> Manifest:
     boxes, frame_sums, crop_sums = [], [], []
     sizes: set[tuple[int, ...]] = set()
     with open(directory / FRAMES, "wb") as frames, open(directory / CROPS, "wb") as crops:
         for frame, box in templates:
             check_size(frame.shape[1], frame.shape[0], box)
-            crop = crop_canvas(frame, box, canvas_px)
+            crop = crop_canvas(frame, box, family.canvas_px)
             frames.write(frame.tobytes())
             crops.write(crop.tobytes())
             boxes.append(box)
@@ -70,10 +79,12 @@ def _write(
     height_px, width_px, _ = sizes.pop()
     manifest = Manifest(
         avatar_id=avatar_id,
+        family=family.name,
+        compiler_version=COMPILER_VERSION,
         source_version=source_version,
         width_px=width_px,
         height_px=height_px,
-        canvas_px=canvas_px,
+        canvas_px=family.canvas_px,
         boxes=tuple(boxes),
         frame_sha256=tuple(frame_sums),
         crop_sha256=tuple(crop_sums),
@@ -81,18 +92,3 @@ def _write(
     manifest.validate()
     (directory / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest
-
-
-def _replace(partial: Path, target: Path) -> None:
-    """Put ``partial`` in the place of ``target``.
-
-    A directory cannot be renamed over a full one, so an old bundle is moved aside first.  Processes
-    that have it open keep their memory maps.
-    """
-    if target.exists():
-        aside = partial.with_suffix(".old")
-        target.rename(aside)
-        partial.rename(target)
-        shutil.rmtree(aside)
-    else:
-        partial.rename(target)

@@ -17,5 +17,5 @@ class ModelError(CallerFault):
     """A model file cannot be loaded, or its tensors fit no known family."""
 
 
-class NotFinite(WorkerError):
+class NotFinite(ModelError):
     """The model answered NaN or infinity: a broken model or broken weights, never a pixel."""

@@ -50,7 +50,7 @@ class Box:
         return Rect(self.x, self.y, self.x + self.side, self.y + self.side)
 
 
-def template_index(frame_index: int, n_templates: int, start: int = 0) -> int:
+def template_index(frame_index: int, n_templates: int) -> int:
     """The template frame that output frame ``frame_index`` is painted on.
 
     A ping-pong walk that does not repeat its ends: for 4 templates 0 1 2 3 2 1 0 1 ...
@@ -58,5 +58,5 @@ def template_index(frame_index: int, n_templates: int, start: int = 0) -> int:
     last = n_templates - 1
     if last == 0:
         return 0
-    step = (start + frame_index) % (2 * last)
+    step = frame_index % (2 * last)
     return step if step <= last else 2 * last - step

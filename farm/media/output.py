@@ -17,6 +17,7 @@ import av
 from farm.errors import OutputRefused
 from farm.media.audio import SoundFormat
 from farm.media.video import FrameSize, VideoCodec, new_video
+from workers.directories import put_in_place
 
 VIDEO_SUFFIXES = (".mp4", ".mkv")
 FRAME_NAME = "frame_{:06d}.jpg"
@@ -31,13 +32,31 @@ class Output(Protocol):
     def add_frame(self, jpeg: bytes) -> None: ...
 
 
-def check_kind(name: str) -> None:
-    """Raises OutputRefused for an ending that names no kind of output."""
-    if not name.endswith("/") and Path(name).suffix not in VIDEO_SUFFIXES:
+def check_output(name: str, *, codec: VideoCodec | None, source: str) -> None:
+    """Refuse, before any work is done, an output that cannot be what the caller meant.
+
+    ``codec`` : what the caller asked for, None for nothing.  ``source`` : what is being read.
+    Raises OutputRefused.
+    """
+    target = _target(name)
+    if name.endswith("/"):
+        if codec is not None:
+            raise OutputRefused(f"{name}: single frames have no video codec")
+        if _holds_working_directory(target):
+            raise OutputRefused(f"{name}: you are in it, and it would be replaced; name another")
+        _refuse_foreign_files(target)
+        return
+    if target.is_dir():
+        raise OutputRefused(f"{name}: is a directory; for single frames end it in /")
+    if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise OutputRefused(
-            f"{name}: output of unknown kind; end it in {', '.join(VIDEO_SUFFIXES)}"
-            " or, for single frames, in /"
+            f"{name or 'an empty name'}: output of unknown kind; end it in"
+            f" {', '.join(VIDEO_SUFFIXES)} or, for single frames, in /"
         )
+    if target.exists() and not target.is_file():
+        raise OutputRefused(f"{name}: is not a regular file")
+    if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+        raise OutputRefused(f"{name}: is the file that is read")
 
 
 @contextmanager
@@ -48,16 +67,18 @@ def new_output(
 
     Raises OutputRefused when it cannot be written.
     """
-    check_kind(name)
-    if name.endswith("/"):
-        with new_frames_directory(Path(name)) as directory:
-            yield FrameFiles(directory)
-    else:
-        with (
-            new_file(Path(name)) as path,
-            new_video(path, codec=codec, size=size, sound=sound) as video,
-        ):
-            yield video
+    try:
+        if name.endswith("/"):
+            with new_frames_directory(_target(name)) as directory:
+                yield FrameFiles(directory)
+        else:
+            with (
+                new_file(_target(name)) as path,
+                new_video(path, codec=codec, size=size, sound=sound) as video,
+            ):
+                yield video
+    except OSError as error:
+        raise OutputRefused(f"{name}: cannot be written ({error.strerror})") from error
 
 
 class FrameFiles:
@@ -77,12 +98,7 @@ class FrameFiles:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """A temporary path beside ``target`` that becomes ``target`` when the block ends well.
-
-    Raises OutputRefused when nothing can be written there.
-    """
-    if target.is_dir():
-        raise OutputRefused(f"{target}: is a directory (end it in / for single frames)")
+    """A temporary path beside ``target`` that becomes ``target`` when the block ends well."""
     with _scratch(target) as scratch:
         partial = scratch / target.name
         yield partial
@@ -95,28 +111,33 @@ def new_frames_directory(target: Path) -> Iterator[Path]:
 
     Raises OutputRefused when ``target`` holds anything but frames.
     """
-    _refuse_foreign_files(target)
     with _scratch(target) as scratch:
         partial = scratch / "frames"
         partial.mkdir()
         yield partial
-        if target.exists():
-            # A directory cannot be renamed over a full one: the old one steps aside first.
-            target.rename(scratch / "old")
-        partial.rename(target)
+        # Looked at again: somebody may have put a file there while we were rendering.
+        _refuse_foreign_files(target)
+        put_in_place(partial, target)
 
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
     """A private directory on the target's own file system, gone afterwards."""
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=".lipfarm-", dir=target.parent))
-    except OSError as error:
-        raise OutputRefused(f"{target}: cannot be written ({error.strerror})") from error
+    scratch = Path(tempfile.mkdtemp(prefix=".lipfarm-", dir=target.parent))
     try:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _target(name: str) -> Path:
+    """Where a name leads: through symbolic links, which stay what they are."""
+    return Path(os.path.realpath(name))
+
+
+def _holds_working_directory(target: Path) -> bool:
+    working = Path.cwd().resolve()
+    return target == working or target in working.parents
 
 
 def _refuse_foreign_files(target: Path) -> None:

@@ -1,9 +1,12 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
+from farm import avatars
 from farm.avatars import avatar_ids, find_avatar
-from farm.errors import UnknownAvatar
+from farm.demo.avatar import draw_frame
+from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
 from tests.material import EDGE_BOXES, noise_avatar
 from workers.avatar import FRAMES, Bundle
@@ -42,19 +45,52 @@ def test_an_unknown_avatar_is_refused_with_the_known_ones(paths: Paths, name: st
 
 
 def test_a_directory_that_is_no_bundle_says_so(paths: Paths, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="manifest"):
+    with pytest.raises(BundleError, match="is not an avatar bundle"):
         find_avatar(str(tmp_path), paths, on_template=no_progress)
 
 
-def test_the_demo_is_drawn_once_and_again_when_its_cache_is_damaged(
-    paths: Paths, demo_bundle: Bundle, user_paths: Paths
-) -> None:
+def test_the_demo_is_drawn_once(user_paths: Paths, demo_bundle: Bundle) -> None:
     again = find_avatar("demo", user_paths, on_template=no_progress)
+
     assert again.manifest.digest == demo_bundle.manifest.digest
 
-    noise_avatar(paths.demo_avatar)  # what an older drawing would look like
-    (paths.demo_avatar / FRAMES).unlink()
-    n_drawn = []
+
+@pytest.mark.parametrize("change", ["missing file", "older drawing", "older compiler"])
+def test_the_demo_is_drawn_again_when_its_cache_is_not_what_we_would_make(
+    paths: Paths, demo_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    shutil.copytree(demo_bundle.directory, paths.demo_avatar)
+    find_avatar("demo", paths, on_template=no_progress)
+    match change:
+        case "missing file":
+            (paths.demo_avatar / FRAMES).unlink()
+        case "older drawing":
+            monkeypatch.setattr(avatars, "DEMO_SOURCE_VERSION", "tomorrow's")
+        case "older compiler":
+            monkeypatch.setattr(avatars, "COMPILER_VERSION", 99)
+    monkeypatch.setattr(avatars, "draw_frames", lambda: iter([draw_frame(0)]))
+    n_drawn: list[int] = []
+
     find_avatar("demo", paths, on_template=lambda: n_drawn.append(1))
 
-    assert len(n_drawn) == 100
+    assert len(n_drawn) == 1
+
+
+def test_what_a_killed_drawing_left_is_removed(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover = paths.demo_avatar.parent / ".demo.abc.partial"
+    leftover.mkdir(parents=True)
+    monkeypatch.setattr(avatars, "draw_frames", lambda: iter([draw_frame(0)]))
+
+    find_avatar("demo", paths, on_template=lambda: None)
+
+    assert not leftover.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    paths = Paths(data=tmp_path, cache=tmp_path / "file" / "cache")
+
+    with pytest.raises(CacheUnusable, match="LIPFARM_CACHE"):
+        find_avatar("demo", paths, on_template=no_progress)

@@ -13,10 +13,6 @@ def test_templates_are_walked_in_ping_pong_without_repeating_the_ends(
     assert [template_index(i, n_templates) for i in range(len(walk))] == walk
 
 
-def test_the_walk_can_start_elsewhere() -> None:
-    assert [template_index(i, 4, start=1) for i in range(6)] == [1, 2, 3, 2, 1, 0]
-
-
 def test_a_box_that_crosses_the_frame_is_clipped_to_it() -> None:
     assert Box(-5, 90, 20).rect.clipped_to(200, 100) == Rect(0, 90, 15, 100)
 
