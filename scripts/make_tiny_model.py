@@ -117,7 +117,7 @@ def unet() -> onnx.ModelProto:
     y = g.node(
         "Sub", y, g.node("Mul", half_height, g.constant(0.55))
     )  # the jaw falls, the nose stays
-    lips = _ellipse(g, x, y, _grown(g, half_width, 20.0), _grown(g, half_height, 8.0))
+    lips = _ellipse(g, x, y, _grown(g, half_width, 22.0), _grown(g, half_height, 12.0))
     inside = _ellipse(g, x, y, half_width, half_height)
     shown = g.node("Mul", hole, _ramp(g, g.node("Mul", opening, g.constant(6.0))))
     inside_colour = g.node("Add", g.constant(_bgr(INSIDE_BGR)), _tint(g, blacked))
@@ -137,10 +137,15 @@ def _hole(g: Graph, blacked: str) -> str:
 def _mouth_shape(g: Graph) -> tuple[str, str]:
     """Opening and width, each 0..1, [n, 1, 1, 1], every feature row with a weight of its own."""
     rows = g.node("Reshape", "audio", g.constant([-1, N_ROWS, FEATURE_SIZE], np.int64))
-    bands = g.node("MatMul", rows, g.constant(_band_weights()))  # [n, 16, 2]
-    pair = g.sum(g.node("Mul", bands, g.constant(_row_weights()[None])), 1)
-    pair = _ramp(g, g.node("Sub", pair, g.constant([[[0.07, 0.15]]])))
-    halves = (g.node("Gather", pair, g.constant([k], np.int64), axis=2) for k in range(2))
+    # Sums over the last axis, not a matrix product, nor sums over a middle one: the last bits of
+    # those depend on the batch.
+    weighted = (g.node("Mul", rows, g.constant(w[None, None])) for w in _band_weights().T)
+    bands = g.node("Concat", *(g.sum(values, 2) for values in weighted), axis=2)  # [n, 16, 2]
+    by_row = g.node("Transpose", bands, perm=[0, 2, 1])
+    pair = g.sum(g.node("Mul", by_row, g.constant(_row_weights().T[None])), 2)  # [n, 2, 1]
+    pair = g.node("Sub", pair, g.constant([[[0.5], [0.35]]]))  # what silence and breath amount to
+    pair = _ramp(g, g.node("Mul", pair, g.constant([[[0.45], [0.55]]])))
+    halves = (g.node("Gather", pair, g.constant([k], np.int64), axis=1) for k in range(2))
     shape = g.constant([-1, 1, 1, 1], np.int64)
     opening, widening = (g.node("Reshape", half, shape) for half in halves)
     return opening, widening

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from workers.arrays import F32, U8
-from workers.errors import ModelError
+from workers.errors import ModelError, NotFinite
 from workers.families import FAMILIES, Family
 from workers.kernels.tensors import to_pixels, visual_tensor
 from workers.session import Session, TensorSpec
 
 FLOAT = "tensor(float)"
+BATCH_TOLERANCE = 1e-3  #: a GPU may pick other kernels for other batch sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,11 @@ def bind_unet(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> UN
     return None
 
 
-def bind_encoder(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Family | None:
-    """The family whose audio encoder has these shapes; None if there is none."""
-    for family in FAMILIES.values():
-        if _shapes([*inputs, *outputs]) == [family.encoder_shape, (family.feature_size,)]:
-            return family
-    return None
+def is_encoder_of(
+    family: Family, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> bool:
+    """Families may share an encoder's shapes, so it is the U-Net that names the family."""
+    return _shapes([*inputs, *outputs]) == [family.encoder_shape, (family.feature_size,)]
 
 
 def _shapes(tensors: Sequence[TensorSpec]) -> list[tuple[int | None, ...] | None]:
@@ -54,49 +54,46 @@ class Model:
     """Speech features and mouths: both halves of a model pair, loaded."""
 
     def __init__(self, encoder: Session, unet: Session, binding: UNetBinding) -> None:
-        self.family = binding.family
+        """Raises ModelError when a half does not run, or not in batches as its shapes promise."""
+        self.family = family = binding.family
         self.provider = unet.provider
         self._encoder = encoder
         self._unet = unet
         self._binding = binding
+        self._encoder_batch = _batch(encoder, {encoder.inputs[0].name: family.encoder_shape})
+        shapes = {binding.image.name: family.image_shape, binding.audio.name: family.audio_shape}
+        self._unet_batch = _batch(unet, shapes)
 
     @classmethod
-    def load(cls, directory: Path) -> "Model":
+    def load(cls, directory: Path, threads: int = 0) -> "Model":
         """Load the pair from a directory that holds exactly these two .onnx files, of any name.
 
+        ``threads`` : of the CPU provider, 0 for one a core.
         Raises ModelError, naming the file and what its tensors are.
         """
         paths = sorted(directory.glob("*.onnx"))
         if not paths:
             raise ModelError(f"{directory}: {_why_no_models(directory)}")
-        encoders: list[tuple[Session, Family]] = []
-        unets: list[tuple[Session, UNetBinding]] = []
-        for session in map(Session, paths):
-            binding = bind_unet(session.inputs, session.outputs)
-            family = bind_encoder(session.inputs, session.outputs)
-            if binding is not None:
-                unets.append((session, binding))
-            elif family is not None:
-                encoders.append((session, family))
-            else:
+        sessions = [Session(path, threads) for path in paths]
+        unets = [(s, b) for s in sessions if (b := bind_unet(s.inputs, s.outputs)) is not None]
+        others = [s for s in sessions if bind_unet(s.inputs, s.outputs) is None]
+        families = [binding.family for _, binding in unets] or list(FAMILIES.values())
+        for session in others:
+            if not any(is_encoder_of(f, session.inputs, session.outputs) for f in families):
                 raise ModelError(_fits_no_family(session))
-        if len(unets) != 1 or len(encoders) != 1:
+        if len(unets) != 1 or len(others) != 1:
             raise ModelError(
-                f"{directory}: holds {len(unets)} U-Nets and {len(encoders)} audio encoders,"
+                f"{directory}: holds {len(unets)} U-Nets and {len(others)} audio encoders,"
                 " must be one of each"
             )
-        (unet, binding), (encoder, family) = unets[0], encoders[0]
-        if family is not binding.family:
-            raise ModelError(
-                f"{encoder.path}: is of family {family.name},"
-                f" {unet.path.name} of {binding.family.name}"
-            )
+        (unet, binding), (encoder,) = unets[0], others
         return cls(encoder, unet, binding)
 
     def encode(self, windows: F32) -> F32:
         """Encoder windows, float32 (n, 1, 80, 16), to features, float32 (n, 512)."""
-        spec = self._encoder.inputs[0]
-        return _in_batches(self._encoder, {spec.name: windows}, spec.shape[0])
+        return _in_batches(
+            self._encoder, {self._encoder.inputs[0].name: windows}, self._encoder_batch
+        )
 
     def predict(self, inner_crops: U8, audio: F32) -> U8:
         """The mouths for a batch of frames.
@@ -104,12 +101,56 @@ class Model:
         ``inner_crops`` : uint8 (n, S, S, 3), RGB.  ``audio`` : float32 (n, 32, 16, 16).
         Returns uint8 (n, S, S, 3), RGB.  Raises NotFinite.
         """
-        bound = self._binding
-        inputs = {
-            bound.image.name: visual_tensor(inner_crops, self.family.blackout),
-            bound.audio.name: audio,
-        }
-        return to_pixels(_in_batches(self._unet, inputs, bound.image.shape[0]))
+        inputs = self._unet_inputs(inner_crops, audio)
+        try:
+            return to_pixels(_in_batches(self._unet, inputs, self._unet_batch))
+        except NotFinite as error:
+            raise NotFinite(f"{self._unet.path}: {error}") from error
+
+    def predict_into(self, inner_crops: U8, audio: F32, out: F32) -> None:
+        """The mouths as the model gives them, written straight into ``out``.
+
+        ``out`` : float32 (n, 3, S, S), C-contiguous; ``to_pixels`` makes pictures of it.
+        """
+        inputs, batch = self._unet_inputs(inner_crops, audio), self._unet_batch
+        if batch is None or batch == len(out):
+            self._unet.run_into(inputs, out)
+        else:
+            out[...] = _in_batches(self._unet, inputs, batch)
+
+    def _unet_inputs(self, inner_crops: U8, audio: F32) -> dict[str, F32]:
+        visual = visual_tensor(inner_crops, self.family.blackout)
+        return {self._binding.image.name: visual, self._binding.audio.name: audio}
+
+
+def _batch(session: Session, shapes: dict[str, tuple[int, int, int]]) -> int | None:
+    """The batch size a model insists on; None when it takes any.
+
+    A batch axis can be called dynamic and be frozen inside: a batch of two is tried, and must give
+    what two batches of one give.  Raises ModelError when not even the promised size runs.
+    """
+    promised = {size for spec in session.inputs if (size := spec.shape[0]) is not None}
+    if len(promised) > 1:
+        raise ModelError(f"{session.path}: its inputs have different batch sizes {promised}")
+    size = promised.pop() if promised else None
+    rng = np.random.default_rng(0)
+    trial = {name: rng.random((size or 1, *shape), np.float32) for name, shape in shapes.items()}
+    try:
+        single = session.run(trial)
+    except ModelError as error:
+        raise ModelError(f"{session.path}: does not run ({error})") from error
+    if size is not None:
+        return size
+    other = {name: rng.random(tensor.shape, np.float32) for name, tensor in trial.items()}
+    try:
+        pair = session.run({name: np.concatenate([trial[name], other[name]]) for name in trial})
+    except ModelError:
+        return 1
+    apart = np.concatenate([single, session.run(other)])
+    is_same = pair.shape == apart.shape and np.allclose(
+        pair, apart, atol=BATCH_TOLERANCE, equal_nan=True
+    )
+    return None if is_same else 1
 
 
 def _in_batches(session: Session, inputs: dict[str, F32], batch: int | None) -> F32:

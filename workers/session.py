@@ -5,6 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+# Before the import: on Linux it otherwise keeps a device id and a database in the user's home and
+# sends events.  The two names are those of its releases up to 1.31 and after.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
+
 import onnxruntime as ort
 
 from workers.arrays import F32
@@ -55,11 +62,12 @@ class Session:
     Raises ModelError when the file is not a model that onnxruntime can load.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """``threads`` : of the CPU provider, 0 for one a core."""
         self.path = path
         try:
             self._session = ort.InferenceSession(
-                os.fspath(path), _session_options(), providers=usable_providers()
+                os.fspath(path), _session_options(threads), providers=usable_providers()
             )
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
@@ -73,13 +81,28 @@ class Session:
         return str(self._session.get_providers()[0])
 
     def run(self, inputs: Mapping[str, F32]) -> F32:
-        """The model's first output for named inputs."""
-        output: F32 = self._session.run([self.outputs[0].name], dict(inputs))[0]
+        """The model's first output for named inputs.  Raises ModelError when it does not run."""
+        try:
+            output: F32 = self._session.run([self.outputs[0].name], dict(inputs))[0]
+        # onnxruntime's exceptions share no base class of their own.
+        except Exception as error:
+            raise ModelError(_reason(error)) from error
         return output
 
+    def run_into(self, inputs: Mapping[str, F32], out: F32) -> None:
+        """The same, written straight into ``out``: C-contiguous, of the output's shape."""
+        binding = self._session.io_binding()
+        for name, tensor in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(tensor))
+        binding.bind_output(
+            self.outputs[0].name, "cpu", 0, np.float32, list(out.shape), out.ctypes.data
+        )
+        self._session.run_with_iobinding(binding)
 
-def _session_options() -> ort.SessionOptions:
+
+def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = _FATAL_ONLY
     # Spinning threads eat the cores that the rest of the pipeline needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -7,7 +7,8 @@ import pytest
 from farm.paths import TINY_MODEL
 from tests.material import FAMILY
 from workers.errors import ModelError, NotFinite
-from workers.model import Model, bind_encoder, bind_unet
+from workers.kernels.tensors import to_pixels
+from workers.model import Model, bind_unet, is_encoder_of
 from workers.session import TensorSpec
 
 FLOAT = "tensor(float)"
@@ -52,8 +53,8 @@ def test_other_shapes_bind_to_nothing(
 def test_an_encoder_is_known_by_its_shapes() -> None:
     window, features = spec("w", None, 1, 80, 16), spec("f", None, 512)
 
-    assert bind_encoder([window], [features]) is FAMILY
-    assert bind_encoder([features], [window]) is None
+    assert is_encoder_of(FAMILY, [window], [features])
+    assert not is_encoder_of(FAMILY, [features], [window])
 
 
 def changed_copy(target: Path, **batch: int) -> Path:
@@ -135,3 +136,44 @@ def test_a_model_of_other_shapes_is_refused_with_its_tensors(tmp_path: Path) -> 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="nowhere: no such directory"):
         Model.load(tmp_path / "nowhere")
+
+
+def test_a_batch_axis_that_is_frozen_inside_is_found_and_served(
+    tmp_path: Path, model: Model, rng: np.random.Generator
+) -> None:
+    unet = onnx.load(changed_copy(tmp_path / "m") / "b.onnx")
+    shape = onnx.numpy_helper.from_array(np.array([1, 3, 320, 320]), "one")
+    unet.graph.initializer.append(shape)
+    unet.graph.node[-1].output[0] = "whole"
+    unet.graph.node.append(onnx.helper.make_node("Reshape", ["whole", "one"], ["output"]))
+    onnx.save(unet, tmp_path / "m" / "b.onnx")
+    crops = rng.integers(8, 256, (3, 320, 320, 3), dtype=np.uint8)
+    audio = rng.random((3, 32, 16, 16), np.float32)
+
+    stubborn = Model.load(tmp_path / "m")
+
+    assert np.array_equal(stubborn.predict(crops, audio), model.predict(crops, audio))
+
+
+def test_inputs_of_different_batch_sizes_are_refused(tmp_path: Path) -> None:
+    directory = changed_copy(tmp_path / "m")
+    unet = onnx.load(directory / "b.onnx")
+    for value, size in zip(unet.graph.input, (1, 2), strict=True):
+        value.type.tensor_type.shape.dim[0].dim_value = size
+    onnx.save(unet, directory / "b.onnx")
+
+    with pytest.raises(ModelError, match=r"b.onnx: its inputs have different batch sizes"):
+        Model.load(directory)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_batch_can_be_written_straight_into_memory(
+    model: Model, rng: np.random.Generator, n: int
+) -> None:
+    crops = rng.integers(8, 256, (n, 320, 320, 3), dtype=np.uint8)
+    audio = rng.random((n, 32, 16, 16), np.float32)
+    out = np.full((n, 3, 320, 320), -1, np.float32)
+
+    model.predict_into(crops, audio, out)
+
+    assert np.array_equal(to_pixels(out), model.predict(crops, audio))

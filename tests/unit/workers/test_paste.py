@@ -1,5 +1,7 @@
 """The identity test: the true crop, handed in as the prediction, must give the frame back."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -83,3 +85,21 @@ def test_another_decoder_reads_our_jpegs(size: tuple[int, int]) -> None:
     decoded = cv2.imdecode(np.frombuffer(encode_jpeg(image), np.uint8), cv2.IMREAD_COLOR)
 
     assert psnr_db(decoded[..., ::-1], np.asarray(image)) > 38
+
+
+def test_our_jpegs_are_baseline_420_with_standard_tables() -> None:
+    """Whoever splices JPEGs relies on every one of these."""
+    jpeg = encode_jpeg(Image.new("RGB", (64, 48), "teal"))
+
+    with Image.open(io.BytesIO(jpeg)) as image:
+        tables, layers = image.quantization, image.layer  # type: ignore[attr-defined]
+        assert "progressive" not in image.info
+    assert jpeg.count(b"\xff\xc0") == 1, "SOF0: baseline"
+    assert b"\xff\xc2" not in jpeg
+    assert [layer[1:3] for layer in layers] == [(2, 2), (1, 1), (1, 1)]
+    assert [table[0] for table in tables.values()] == [3, 3], "quality 90"
+    assert STANDARD_DC_LUMINANCE in jpeg
+
+
+#: ITU-T T.81, table K.3: counts of codes by length, then the values.
+STANDARD_DC_LUMINANCE = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, *range(12)])
