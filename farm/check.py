@@ -1,6 +1,7 @@
 """``farm check``: what this installation has, and what it lacks."""
 
 import importlib.metadata
+import os
 import platform
 import resource
 import shutil
@@ -53,8 +54,8 @@ def findings(paths: Paths) -> list[Finding]:
         _model(),
         _open_files(),
         _shared_memory(),
-        Finding("data", str(paths.data)),
-        Finding("cache", str(paths.cache)),
+        directory("data", paths.data),
+        directory("cache", paths.cache),
         Finding("avatars", ", ".join(avatar_ids(paths))),
     ]
 
@@ -65,6 +66,14 @@ def package_roots(package_files: Iterable[str | None]) -> Finding:
     if len(roots) == 1:
         return Finding("packages", roots[0])
     return Finding("packages", f"from different places: {', '.join(roots)}", Verdict.BROKEN)
+
+
+def directory(subject: str, path: Path) -> Finding:
+    """A directory that need not exist yet, but must be possible."""
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return Finding(subject, str(path))
+    return Finding(subject, f"{path}: cannot be written", Verdict.BROKEN)
 
 
 def _pillow() -> Finding:

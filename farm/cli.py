@@ -1,63 +1,55 @@
 """The command ``farm``: arguments in, exit codes out.
 
-The one place where errors become exit codes: 0 done, 2 the caller's fault, 130 interrupted,
-143 terminated, 1 anything else, which is ours.
+The one place where errors become exit codes: 0 done, 2 the caller's fault, 1 anything else, which
+is ours.
 """
 
 import argparse
 import importlib.metadata
 import json
-import signal
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from farm.avatars import DEMO_ID, avatar_ids, find_avatar
 from farm.check import Verdict, findings
-from farm.errors import BadRequest, FarmError
+from farm.demo.avatar import N_TEMPLATES
+from farm.errors import FarmError
 from farm.paths import TINY_MODEL, user_paths
 from farm.progress import print_table, progress_bar
 from farm.render import RenderReport, RenderRequest, render_file
 from workers.avatar import Bundle
 from workers.errors import CallerFault, WorkerError
 
-EXIT_OURS, EXIT_CALLERS, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+EXIT_OURS, EXIT_CALLERS = 1, 2
 MAX_BATCH_SIZE = 64
 
 
-class _Terminated(Exception):
-    """SIGTERM arrived: leave through every cleanup on the way out."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; returns the exit code.  Signals are ``farm.entry``'s."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         exit_code: int = arguments.run(arguments)
+        sys.stdout.flush()
         return exit_code
-    except (BadRequest, CallerFault) as error:
+    except CallerFault as error:
         return _fail(EXIT_CALLERS, str(error))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not try again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (FarmError, WorkerError, OSError) as error:
         return _fail(EXIT_OURS, str(error))
-    except KeyboardInterrupt:
-        return _fail(EXIT_INTERRUPTED, "interrupted, nothing was written")
-    except _Terminated:
-        return _fail(EXIT_TERMINATED, "terminated, nothing was written")
     except Exception:  # noqa: BLE001 - the last stop: everything becomes an exit code here
         traceback.print_exc()
         return _fail(EXIT_OURS, "this is a bug in lipfarm, please report it with the lines above")
 
 
-def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
-
-
 def _fail(exit_code: int, message: str) -> int:
-    print(f"farm: {' '.join(message.split())}", file=sys.stderr)
+    one_line = " ".join(message.split())
+    print(f"farm: {one_line.encode(errors='replace').decode()}", file=sys.stderr)
     return exit_code
 
 
@@ -106,8 +98,7 @@ def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     render.add_argument(
         "--video",
         choices=("h264", "mjpeg"),
-        default="h264",
-        help="mjpeg keeps the JPEGs as they are",
+        help="codec (default: h264); mjpeg keeps the JPEGs as they are",
     )
     render.add_argument("--json", action="store_true", help="print the report as JSON")
     render.set_defaults(run=_render)
@@ -130,21 +121,28 @@ def _render(arguments: argparse.Namespace) -> int:
     )
     report = render_file(request, user_paths())
     if report.n_skipped_packets:
-        print(
-            f"farm: {arguments.audio}: {report.n_skipped_packets} broken packets were left out",
-            file=sys.stderr,
-        )
+        _note(f"{arguments.audio}: {report.n_skipped_packets} broken packets were left out")
+    if report.missing_s:
+        _note(f"{arguments.audio}: ends {report.missing_s:.1f} s before its header says")
     print(json.dumps(report.to_json(), indent=2) if arguments.json else _summary(report))
     return 0
+
+
+def _note(message: str) -> None:
+    print(f"farm: note: {message}", file=sys.stderr)
 
 
 def _summary(report: RenderReport) -> str:
     stages = " + ".join(f"{name} {ms:.1f}" for name, ms in report.stage_ms_per_frame.items())
     return (
-        f"{report.request.output}: {report.n_frames} frames in {report.elapsed_s:.1f} s"
+        f"{report.request.output}: {_count(report.n_frames, 'frame')} in {report.elapsed_s:.1f} s"
         f" = {report.frames_per_s:.1f} frames/s on {report.provider}\n"
         f"milliseconds a frame: {stages}"
     )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _add_avatar(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -189,7 +187,7 @@ def _avatar_verify(arguments: argparse.Namespace) -> int:
 
 
 def _open_avatar(name: str) -> Bundle:
-    with progress_bar("drawing the demo avatar", None) as on_template:
+    with progress_bar("drawing the demo avatar", N_TEMPLATES) as on_template:
         return find_avatar(name, user_paths(), on_template=on_template)
 
 

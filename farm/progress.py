@@ -3,7 +3,7 @@
 Everything goes to standard error, so that standard output holds results only.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -15,7 +15,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 _console = Console(stderr=True, highlight=False)
 
@@ -48,11 +47,9 @@ def progress_bar(what: str, total: int | None) -> Iterator[Advance]:
         yield advance
 
 
-def print_table(rows: Iterable[tuple[str, ...]], *, header: tuple[str, ...] = ()) -> None:
-    """Aligned columns on standard output; the last one may wrap."""
-    table = Table(box=None, show_header=bool(header), pad_edge=False, header_style="bold")
-    for title in header or next(iter(rows := list(rows)), ()):
-        table.add_column(title if header else "", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False, emoji=False, soft_wrap=False).print(table)
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Aligned columns on standard output; the last one is as long as it needs to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for *cells, last in rows:
+        aligned = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        print("  ".join([*aligned, last]))

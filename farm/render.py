@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from farm.avatars import find_avatar
+from farm.demo.avatar import N_TEMPLATES
 from farm.media.audio import SpeechReader, open_speech
-from farm.media.output import Output, check_kind, new_output
+from farm.media.output import Output, check_output, new_output
 from farm.media.video import VideoCodec
 from farm.paths import Paths
 from farm.progress import progress_bar
@@ -29,7 +30,7 @@ class RenderRequest:
     avatar: str  #: id or path
     model: Path  #: directory
     batch_size: int
-    codec: VideoCodec
+    codec: VideoCodec | None  #: None: h264 in a video, and single frames have none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class RenderReport:
     provider: str  #: where inference ran
     n_frames: int
     n_skipped_packets: int  #: of broken sound
+    missing_s: float  #: of sound that the file says it has and has not
     elapsed_s: float
     stage_s: dict[str, float]
 
@@ -62,6 +64,7 @@ class RenderReport:
             "fps": FPS,
             "video_s": self.n_frames / FPS,
             "skipped_packets": self.n_skipped_packets,
+            "missing_s": round(self.missing_s, 3),
             "elapsed_s": round(self.elapsed_s, 3),
             "frames_per_s": round(self.frames_per_s, 1),
             "stage_ms_per_frame": {k: round(v, 3) for k, v in self.stage_ms_per_frame.items()},
@@ -73,9 +76,9 @@ def render_file(request: RenderRequest, paths: Paths) -> RenderReport:
 
     Raises BadRequest and CallerFault for what the caller can mend.
     """
-    check_kind(request.output)
+    check_output(request.output, codec=request.codec, source=request.audio)
     with open_speech(request.audio) as reader:
-        with progress_bar("drawing the demo avatar", None) as on_template:
+        with progress_bar("drawing the demo avatar", N_TEMPLATES) as on_template:
             bundle = find_avatar(request.avatar, paths, on_template=on_template)
         model = Model.load(request.model)
         return _render(request, reader, bundle, model)
@@ -87,11 +90,11 @@ def _render(
     times = StageTimes()
     n_frames = 0
     size = (bundle.manifest.width_px, bundle.manifest.height_px)
-    total = int(reader.duration_s * FPS) if reader.duration_s else None
+    total = round(reader.duration_s * FPS) if reader.duration_s else None
     begin = time.perf_counter()
     with (
         new_output(
-            request.output, codec=request.codec, size=size, sound=reader.sound_format
+            request.output, codec=request.codec or "h264", size=size, sound=reader.sound_format
         ) as output,
         progress_bar("rendering", total) as on_frame,
     ):
@@ -106,6 +109,7 @@ def _render(
         provider=model.provider,
         n_frames=n_frames,
         n_skipped_packets=reader.n_broken,
+        missing_s=reader.missing_s,
         elapsed_s=time.perf_counter() - begin,
         stage_s=times.seconds,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from farm.avatars import find_avatar
 from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
+from shm.segment import PREFIX
 from tests.material import noise_avatar, read_speech
 from workers.arrays import F32
 from workers.avatar import Bundle
@@ -28,7 +29,7 @@ def nothing_leaks() -> Iterator[None]:
 
 def _held() -> dict[str, object]:
     return {
-        "shared memory": sorted(os.listdir("/dev/shm")),
+        "shared memory": sorted(n for n in os.listdir("/dev/shm") if n.startswith(PREFIX)),
         "descriptors": sorted(_descriptors()),
         "children": [child.pid for child in psutil.Process().children()],
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -19,6 +19,13 @@ from workers.features.mel import SAMPLE_RATE_HZ
 
 STDIN = "-"
 SPAN_SAMPLES = SAMPLE_RATE_HZ  #: samples gathered before they are handed on: 1 s
+
+MAX_CHANNELS, MIN_RATE_HZ, MAX_RATE_HZ = 64, 1_000, 768_000
+MAX_MISSING_S = 0.5  #: what encoders' paddings and rounded headers may hide
+MAX_LEVEL = 100.0  #: of a sample; beyond it, it is not sound on the scale -1..1
+
+#: PyAV 19 takes any bytes in a file's tags by itself, and has no such option.
+_TAG_OPTIONS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 #: More than this many broken packets, and more of them than sound ones: not a sound file.
 MAX_BROKEN_PACKETS = 20
@@ -43,29 +50,35 @@ class SoundFormat:
 class SpeechReader:
     """The sound of an open media file."""
 
-    def __init__(self, container: av.container.InputContainer, name: str) -> None:
+    def __init__(
+        self, container: av.container.InputContainer, source: "_Source", name: str
+    ) -> None:
         self.name = name
         self.n_samples = 0  #: 16 kHz samples given so far
         self.n_broken = 0  #: packets that could not be decoded and were left out
         self._container = container
+        self._source = source
         self._stream = container.streams.audio[0]
+        #: What the file says of its length; None when it does not, and never to be relied on.
+        self.duration_s = container.duration / av.time_base if container.duration else None
+        _check_format(self.sound_format, name)
 
     @property
     def sound_format(self) -> SoundFormat:
         return SoundFormat(self._stream.rate, self._stream.channels)
 
     @property
-    def duration_s(self) -> float | None:
-        """What the file says of its length; None when it does not, and never to be relied on."""
-        duration = self._container.duration
-        return duration / av.time_base if duration else None
+    def missing_s(self) -> float:
+        """At the end: how much shorter the sound is than the file says; a cut file shows here."""
+        missing = (self.duration_s or 0.0) - self.n_samples / SAMPLE_RATE_HZ
+        return missing if missing > MAX_MISSING_S else 0.0
 
     def spans(self) -> Iterator[Span]:
         """The whole sound, once, in order.
 
         Raises AudioUnreadable when there is none, or when it is mostly broken.
         """
-        convert = _ToSpeech()
+        convert = _ToSpeech(self.sound_format, self.name)
         speech: list[F32] = []
         sound: list[av.AudioFrame] = []
         n_decoded = 0
@@ -78,6 +91,7 @@ class SpeechReader:
             if sum(map(len, speech)) >= SPAN_SAMPLES:
                 yield self._span(speech, sound)
                 speech, sound = [], []
+        self._source.raise_caught()
         speech.append(convert.finish())
         yield self._span(speech, sound)
         if self.n_samples == 0:
@@ -99,8 +113,11 @@ class SpeechReader:
                 if self.n_broken > max(MAX_BROKEN_PACKETS, n_sound):
                     raise self._mostly_broken() from error
                 continue
-            n_sound += 1
-            yield from frames
+            sound = [frame for frame in frames if _format(frame) == self.sound_format]
+            if len(sound) < len(frames):
+                self.n_broken += 1  # decoded to something else: as broken as the others
+            n_sound += len(sound) > 0
+            yield from sound
         if self.n_broken >= n_sound > 0:
             raise self._mostly_broken()
 
@@ -113,6 +130,7 @@ class SpeechReader:
         except av.error.EOFError:
             return
         except (av.error.FFmpegError, OSError) as error:
+            self._source.raise_caught()
             raise AudioUnreadable(f"{self.name}: {_reason(error)}") from error
 
 
@@ -124,20 +142,25 @@ def open_speech(source: str) -> Iterator[SpeechReader]:
     """
     name = "standard input" if source == STDIN else source
     with _open_bytes(source, name) as stream:
+        caught = _SeekableSource(stream) if stream.seekable() else _Source(stream)
+        # Only our own stream may be read: a playlist must not make us open other files.
+        options = {"protocol_whitelist": "none"}
         try:
-            # Only our own stream may be read: a playlist must not make us open other files.
-            container = av.open(stream, "r", options={"protocol_whitelist": "none"})
+            container = av.open(caught, "r", options=options, **_TAG_OPTIONS)
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            caught.raise_caught()
             raise AudioUnreadable(f"{name}: not a media file ({_reason(error)})") from error
         with container:
             if not container.streams.audio:
                 raise AudioUnreadable(f"{name}: holds no sound, only {_kinds(container)}")
-            yield SpeechReader(container, name)
+            yield SpeechReader(container, caught, name)
 
 
 @contextmanager
 def _open_bytes(source: str, name: str) -> Iterator[BinaryIO]:
     if source == STDIN:
+        if sys.stdin is None:
+            raise AudioUnreadable(f"{name}: is closed")
         yield sys.stdin.buffer
         return
     with ExitStack() as stack:
@@ -148,23 +171,64 @@ def _open_bytes(source: str, name: str) -> Iterator[BinaryIO]:
         yield stream
 
 
+class _Source:
+    """A stream for libav, which cannot pass on what a read raises, Ctrl-C least of all.
+
+    An exception in a read ends the stream and is kept, to be raised where Python is in charge.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.name = getattr(stream, "name", "")  # its ending is a hint to libav
+        # A pipe gives what it has; a whole read would wait for more than there may ever be.
+        self._read_some = stream.read if stream.seekable() else stream.read1  # type: ignore[attr-defined]
+        self._caught: BaseException | None = None
+
+    def read(self, n: int) -> bytes:
+        try:
+            some: bytes = self._read_some(n)
+            return some
+        except BaseException as caught:  # noqa: BLE001 - raised again by raise_caught
+            self._caught = caught
+            return b""
+
+    def raise_caught(self) -> None:
+        if self._caught is not None:
+            raise self._caught
+
+
+class _SeekableSource(_Source):
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
 class _ToSpeech:
     """Decoded frames to mono 16 kHz: mixed down first, then resampled."""
 
-    def __init__(self) -> None:
+    def __init__(self, sound: SoundFormat, name: str) -> None:
+        self._sound = sound
+        self._name = name
         self._to_float: av.AudioResampler | None = None
         self._to_16k: av.AudioResampler | None = None
+        if sound.rate_hz != SAMPLE_RATE_HZ:
+            self._to_16k = av.AudioResampler("fltp", "mono", SAMPLE_RATE_HZ)
 
     def push(self, frame: av.AudioFrame) -> F32:
         if self._to_float is None:
-            self._to_float = av.AudioResampler("fltp", frame.layout, frame.rate)
-            if frame.rate != SAMPLE_RATE_HZ:
-                self._to_16k = av.AudioResampler("fltp", "mono", SAMPLE_RATE_HZ)
-        try:
-            planes = self._to_float.resample(frame)
-        except ValueError as error:
-            raise AudioUnreadable(f"the sound changes its format on the way ({error})") from error
-        return self._resampled([_mono(plane) for plane in planes], frame.rate)
+            # Interleaved: planes beyond the eighth are out of PyAV's reach.
+            self._to_float = av.AudioResampler("flt", frame.layout, frame.rate)
+        mono = [self._mixed_down(piece) for piece in self._to_float.resample(frame)]
+        if self._to_16k is None:
+            return np.concatenate([np.empty(0, np.float32), *mono])
+        out: list[av.AudioFrame] = []
+        for samples in mono:
+            piece = av.AudioFrame.from_ndarray(samples[None], "fltp", "mono")
+            piece.rate = frame.rate
+            out += self._to_16k.resample(piece)
+        return _joined(out)
 
     def finish(self) -> F32:
         """What the resampler still holds."""
@@ -172,21 +236,27 @@ class _ToSpeech:
             return np.empty(0, np.float32)
         return _joined(self._to_16k.resample(None))
 
-    def _resampled(self, mono: list[F32], rate_hz: int) -> F32:
-        if self._to_16k is None:
-            return np.concatenate([np.empty(0, np.float32), *mono])
-        out: list[av.AudioFrame] = []
-        for samples in mono:
-            frame = av.AudioFrame.from_ndarray(samples[None], "fltp", "mono")
-            frame.rate = rate_hz
-            out += self._to_16k.resample(frame)
-        return _joined(out)
+    def _mixed_down(self, frame: av.AudioFrame) -> F32:
+        """The mean over the channels.  libswresample's own mix is 3 dB louder for floats."""
+        samples = frame.to_ndarray().reshape(-1, self._sound.n_channels)
+        # A NaN compares as False.
+        if not (np.abs(samples) <= MAX_LEVEL).all():
+            raise AudioUnreadable(f"{self._name}: holds samples that are no sound (NaN or huge)")
+        mean: F32 = samples.mean(axis=1, dtype=np.float32)
+        return mean
 
 
-def _mono(frame: av.AudioFrame) -> F32:
-    """The mean over the channels.  libswresample's own mix would be 3 dB louder for floats."""
-    mean: F32 = frame.to_ndarray().mean(axis=0, dtype=np.float32)
-    return mean
+def _check_format(sound: SoundFormat, name: str) -> None:
+    if not 1 <= sound.n_channels <= MAX_CHANNELS:
+        raise AudioUnreadable(f"{name}: {sound.n_channels} channels, must be 1..{MAX_CHANNELS}")
+    if not MIN_RATE_HZ <= sound.rate_hz <= MAX_RATE_HZ:
+        raise AudioUnreadable(
+            f"{name}: {sound.rate_hz} samples a second, must be {MIN_RATE_HZ}..{MAX_RATE_HZ}"
+        )
+
+
+def _format(frame: av.AudioFrame) -> SoundFormat:
+    return SoundFormat(frame.rate, frame.layout.nb_channels)
 
 
 def _joined(frames: list[av.AudioFrame]) -> F32:

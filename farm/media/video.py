@@ -75,7 +75,7 @@ def new_video(
 ) -> Iterator[VideoWriter]:
     """Write a video to ``path``; its ending names the container."""
     # The index goes in front, so that a browser can play before it has the whole file.
-    options = {"movflags": "+faststart"} if path.suffix == ".mp4" else {}
+    options = {"movflags": "+faststart"} if path.suffix.lower() == ".mp4" else {}
     with av.open(str(path), "w", options=options) as container:
         writer = VideoWriter(container, codec, size, sound)
         yield writer

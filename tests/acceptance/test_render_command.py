@@ -180,14 +180,19 @@ def test_wrong_arguments_are_the_callers_fault(two_seconds: Path, arguments: lis
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("signal_number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_an_interrupted_render_leaves_nothing(
     tmp_path: Path, avatar: Path, signal_number: int, exit_code: int
 ) -> None:
     command = [FARM, "render", "-", "-o", tmp_path / "a.mp4", "--avatar", avatar]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=listen_to_signals,
     )
     assert process.stdin is not None
     process.stdin.write(DEMO_SPEECH.read_bytes())
@@ -200,6 +205,41 @@ def test_an_interrupted_render_leaves_nothing(
     assert process.returncode == exit_code
     assert errors.decode().count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def listen_to_signals() -> None:
+    """A test run in the background may have been told to ignore Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def test_an_interrupt_while_it_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    command = [FARM, "render", DEMO_SPEECH, "-o", tmp_path / "a.mp4"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listen_to_signals
+    )
+    # Our handlers are in place before the imports, and SIGTERM's is not Python's own.
+    wait_until(lambda: catches(process.pid, signal.SIGTERM))
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert errors.decode().count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def catches(pid: int, number: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    command = f"{FARM} avatar list | head -c 0; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def wait_until(happened: Callable[[], bool], timeout_s: float = 60.0) -> None:
@@ -223,6 +263,17 @@ def test_check_names_the_data_directory_and_succeeds(user_paths: Paths) -> None:
     assert done.returncode == 0, done.stdout
     assert str(user_paths.data) in done.stdout
     assert "CPUExecutionProvider" in done.stdout
+
+
+def test_nothing_is_written_to_the_users_home(tmp_path: Path, avatar: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+
+    done = farm(
+        "render", DEMO_SPEECH, "-o", f"{tmp_path}/out/", "--avatar", avatar, env=environment
+    )
+
+    assert done.returncode == 0
+    assert not (tmp_path / "home").exists()
 
 
 def test_version() -> None:

@@ -1,19 +1,16 @@
 """Every frame against the independent renderer, and proof that a mistake would be seen."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 from farm.paths import TINY_MODEL
 from tests.material import psnr_db
 from tests.reference import Reference
+from workers import frames, sequential
 from workers import model as model_module
-from workers import sequential
 from workers.arrays import F32, U8
 from workers.avatar import Bundle
-from workers.features import stream
-from workers.features.windows import audio_tensor
+from workers.features.rows import FeatureRows
 from workers.geometry import Rect
 from workers.model import Model
 from workers.sequential import Batch, batches, composite
@@ -66,36 +63,45 @@ def test_boxes_across_the_frames_edges_agree(
     assert worst_db(speech[:16_000], edge_bundle, model) >= LEAST_DB
 
 
+def loud(speech: F32) -> F32:
+    """A second that begins in the middle of a word: at rest there is little to see."""
+    return speech[6_000:22_000]
+
+
 # Each mutation is a mistake somebody made.  The comparison above must fail for every one of them.
 
 
-def shifted_by_one(rows: F32, frame_index: int, first_row: int) -> F32:
-    return audio_tensor(rows, frame_index + 1, first_row)
+class ShiftedByOne(FeatureRows):
+    def rows(self, frames: range) -> F32:
+        return super().rows(range(frames.start + 1, frames.stop + 1))
 
 
-def restarted_in_every_batch(rows: F32, frame_index: int, first_row: int) -> F32:
-    begin = frame_index // BATCH_SIZE * BATCH_SIZE - first_row
-    return audio_tensor(rows[max(begin, 0) :], frame_index, first_row + max(begin, 0))
+class RestartedInEveryBatch(FeatureRows):
+    def rows(self, frames: range) -> F32:
+        rows = super().rows(frames)
+        rows[:8] = 0
+        return rows
 
 
-def repeated_instead_of_zeros(rows: F32, frame_index: int, first_row: int) -> F32:
-    wanted = np.arange(frame_index - 8, frame_index + 8) - first_row
-    return rows[np.clip(wanted, 0, len(rows) - 1)].reshape(32, 16, 16)
+class RepeatedInsteadOfZeros(FeatureRows):
+    def rows(self, frames: range) -> F32:
+        rows = super().rows(frames)
+        n_missing = max(0, 8 - frames.start)
+        rows[:n_missing] = rows[n_missing]
+        return rows
 
 
-@pytest.mark.parametrize(
-    "mistake", [shifted_by_one, restarted_in_every_batch, repeated_instead_of_zeros]
-)
+@pytest.mark.parametrize("mistake", [ShiftedByOne, RestartedInEveryBatch, RepeatedInsteadOfZeros])
 def test_wrong_audio_rows_would_be_seen(
     monkeypatch: pytest.MonkeyPatch,
     speech: F32,
     demo_bundle: Bundle,
     model: Model,
-    mistake: Callable[[F32, int, int], F32],
+    mistake: type[FeatureRows],
 ) -> None:
-    monkeypatch.setattr(stream, "audio_tensor", mistake)
+    monkeypatch.setattr(sequential, "FeatureRows", mistake)
 
-    assert worst_db(speech[:16_000], demo_bundle, model) < LEAST_DB
+    assert worst_db(loud(speech), demo_bundle, model) < LEAST_DB
 
 
 def test_red_and_blue_swapped_on_the_way_in_would_be_seen(
@@ -105,7 +111,7 @@ def test_red_and_blue_swapped_on_the_way_in_would_be_seen(
     swap = np.array([2, 1, 0, 5, 4, 3])
     monkeypatch.setattr(model_module, "visual_tensor", lambda *a: right(*a)[:, swap])
 
-    assert worst_db(speech[:16_000], demo_bundle, model) < LEAST_DB
+    assert worst_db(loud(speech), demo_bundle, model) < LEAST_DB
 
 
 def test_red_and_blue_swapped_on_both_ways_would_be_seen(
@@ -115,9 +121,8 @@ def test_red_and_blue_swapped_on_both_ways_would_be_seen(
     swap = np.array([2, 1, 0, 5, 4, 3])
     monkeypatch.setattr(model_module, "visual_tensor", lambda *a: tensor(*a)[:, swap])
     monkeypatch.setattr(model_module, "to_pixels", lambda a: pixels(a)[..., ::-1])
-    speech = speech[:16_000]
 
-    assert worst_db(speech, demo_bundle, model) < LEAST_DB
+    assert worst_db(loud(speech), demo_bundle, model) < LEAST_DB
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,7 @@ def test_a_hole_left_out_or_one_pixel_off_would_be_seen(
     right = model_module.visual_tensor
     monkeypatch.setattr(model_module, "visual_tensor", lambda crops, _: right(crops, hole))
 
-    assert worst_db(speech[:16_000], demo_bundle, model) < LEAST_DB
+    assert worst_db(loud(speech), demo_bundle, model) < LEAST_DB
 
 
 def test_a_box_of_another_template_would_be_seen(
@@ -153,8 +158,8 @@ def test_a_box_of_another_template_would_be_seen(
 def test_a_template_walk_that_starts_at_one_would_be_seen(
     monkeypatch: pytest.MonkeyPatch, speech: F32, edge_bundle: Bundle, model: Model
 ) -> None:
-    right = sequential.template_index
-    monkeypatch.setattr(sequential, "template_index", lambda i, n: right(i, n, start=1))
+    right = frames.template_index
+    monkeypatch.setattr(frames, "template_index", lambda i, n: right(i + 1, n))
 
     with pytest.raises(AssertionError, match="outside the box"):
         worst_db(speech[:16_000], edge_bundle, model)

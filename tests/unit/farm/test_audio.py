@@ -1,4 +1,5 @@
 import io
+import struct
 import sys
 import wave
 from fractions import Fraction
@@ -127,6 +128,7 @@ def junk(tmp_path: Path, name: str) -> Path:
         "empty.wav": b"",
         "noise.mp3": noise,
         "playlist.wav": playlist.encode(),
+        "list.wav": f"ffconcat version 1.0\nfile {DEMO_SPEECH}\n".encode(),
         "header_only.wav": DEMO_SPEECH.read_bytes()[:44],
     }
     path = tmp_path / name
@@ -139,8 +141,9 @@ def junk(tmp_path: Path, name: str) -> Path:
     [
         ("text.wav", "not a media file"),
         ("empty.wav", "not a media file"),
-        ("noise.mp3", "most of its sound cannot be decoded"),
+        ("noise.mp3", "cannot be decoded|channels"),
         ("playlist.wav", "not a media file"),
+        ("list.wav", ""),
         ("header_only.wav", "0 samples"),
     ],
 )
@@ -175,6 +178,94 @@ def test_a_few_broken_packets_are_left_out_and_counted(tmp_path: Path) -> None:
     content[middle : middle + 2_000] = bytes(2_000)
     path.write_bytes(content)
 
-    samples = read_speech(path)
+    with open_speech(str(path)) as reader:
+        samples = np.concatenate([span.speech for span in reader.spans()])
 
     assert len(samples) > 3 * 16_000
+    assert reader.n_broken > 0
+
+
+@pytest.mark.parametrize("n_channels", [2, 3, 6, 8, 9, 24, 64])
+def test_many_channels_are_mixed_down_too(tmp_path: Path, n_channels: int) -> None:
+    t = np.arange(8_000) / 16_000
+    channels = np.zeros((n_channels, len(t)), np.float32)
+    channels[-1] = 0.9 * np.sin(2 * np.pi * 200 * t)
+    path = write_wav(tmp_path / "a.wav", channels, 16_000)
+
+    np.testing.assert_allclose(read_speech(path), channels[-1] / n_channels, atol=1e-4)
+
+
+def write_float_wav(path: Path, samples: F32, rate_hz: int = 16_000) -> Path:
+    data = samples.astype("<f4").tobytes()
+    form = struct.pack("<HHIIHH", 3, 1, rate_hz, min(4 * rate_hz, 2**32 - 1), 4, 32)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form
+    chunks += b"data" + struct.pack("<I", len(data)) + data
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+    return path
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_samples_that_are_no_sound_are_refused(tmp_path: Path, value: float) -> None:
+    samples = np.zeros(20_000, np.float32)
+    samples[15_000] = value
+
+    with pytest.raises(AudioUnreadable, match=r"a.wav: holds samples that are no sound"):
+        read_speech(write_float_wav(tmp_path / "a.wav", samples))
+
+
+def test_a_rate_beyond_reason_is_refused(tmp_path: Path) -> None:
+    path = write_float_wav(tmp_path / "a.wav", np.zeros(100, np.float32), 2**31 - 1)
+
+    with pytest.raises(AudioUnreadable, match=r"a.wav"):
+        read_speech(path)
+
+
+def test_a_tag_of_an_old_encoding_does_no_harm(tmp_path: Path) -> None:
+    wav = DEMO_SPEECH.read_bytes()
+    tag = b"INFOIART" + struct.pack("<I", 6) + "Bj\xf6rk".encode("latin-1") + b"\0"
+    listing = b"LIST" + struct.pack("<I", len(tag)) + tag
+    tagged = wav[:36] + listing + wav[36:]
+    path = tmp_path / "tagged.wav"
+    path.write_bytes(tagged[:4] + struct.pack("<I", len(tagged) - 8) + tagged[8:])
+
+    assert np.array_equal(read_speech(path), read_speech(DEMO_SPEECH))
+
+
+def test_a_file_that_was_cut_says_how_much_is_missing(tmp_path: Path) -> None:
+    t = np.arange(8 * 48_000) / 48_000
+    tone = (0.5 * np.sin(2 * np.pi * 300 * t)).astype(np.float32)
+    path = encode(tmp_path / "cut.flac", "flac", tone)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with open_speech(str(path)) as reader:
+        for _ in reader.spans():
+            pass
+
+    assert reader.missing_s == pytest.approx(4, abs=0.5)
+
+
+def test_a_whole_file_misses_nothing() -> None:
+    with open_speech(str(DEMO_SPEECH)) as reader:
+        for _ in reader.spans():
+            pass
+
+    assert reader.missing_s == 0
+    assert reader.n_broken == 0
+
+
+def test_what_interrupts_a_read_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def read1(self, n: int | None = -1) -> bytes:
+            if self.tell() > 100_000:
+                raise KeyboardInterrupt
+            return super().read1(n)
+
+    stdin = io.TextIOWrapper(Interrupted(DEMO_SPEECH.read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+    with pytest.raises(KeyboardInterrupt), open_speech("-") as reader:
+        for _ in reader.spans():
+            pass

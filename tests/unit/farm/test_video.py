@@ -95,6 +95,7 @@ def test_colours_survive_h264(tmp_path: Path, size: tuple[int, int]) -> None:
         assert np.abs(ours.mean((0, 1)) - original.mean((0, 1))).max() < 1
     assert context.pix_fmt == "yuv420p"
     assert (int(context.colorspace), int(context.color_range)) == (1, 1)
+    assert (int(context.color_primaries), int(context.color_trc)) == (1, 1)
 
 
 def test_not_every_h264_frame_is_a_key_frame(tmp_path: Path) -> None:
