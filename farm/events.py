@@ -1,0 +1,142 @@
+"""What happens to the farm: the scheduler's input.  Past tense; frozen, so that a log replays."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOpened:
+    client: bytes
+    job_id: str
+    avatar: str
+    credit: int  #: frames the client takes before it grants more
+    priority: int = 0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioArrived:
+    client: bytes
+    job_id: str
+    n_samples: int  #: in this chunk
+    n_ready_spans: int  #: so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioEnded:
+    client: bytes
+    job_id: str
+    total_spans: int
+    total_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditGranted:
+    client: bytes
+    job_id: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWanted:
+    client: bytes
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGone:
+    client: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWanted:
+    """Finish what runs, take nothing new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReady:
+    worker: bytes
+    role: str  #: "audio", "inference" or "compositor"
+    pid: int
+    n_blocks: int = 0  #: of an inference worker's ring
+    batch_size: int = 0  #: slots a block
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    worker: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBeat:
+    """A worker lives, and says how long it may now be silent."""
+
+    worker: bytes
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanEncoded:
+    worker: bytes
+    serial: int  #: of the job
+    span: int
+    n_ready_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A frame's place in a ring, as its descriptor names it."""
+
+    worker: bytes  #: the inference worker that owns the ring
+    slot: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRendered:
+    worker: bytes
+    batch: int
+    slots: tuple[Slot, ...]  #: one for each frame of the batch, in its order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesComposited:
+    worker: bytes
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkFailed:
+    """A worker lives but could not do its task: the task's fault, not the worker's.
+
+    The task's ordinary end follows, so that the worker's hands are free again.
+    """
+
+    worker: bytes
+    serial: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed."""
+
+
+Event: TypeAlias = (
+    JobOpened
+    | AudioArrived
+    | AudioEnded
+    | CreditGranted
+    | CancelWanted
+    | ClientGone
+    | DrainWanted
+    | WorkerReady
+    | WorkerGone
+    | WorkerBeat
+    | SpanEncoded
+    | BatchRendered
+    | FramesComposited
+    | WorkFailed
+    | Ticked
+)

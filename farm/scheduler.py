@@ -1,0 +1,278 @@
+"""All decisions of the farm: ``handle(event, now) -> commands``.
+
+Pure: no socket, no clock, no bytes.  The same events at the same times give the same commands, so
+any run can be replayed from its log.  The broker is its hands.
+"""
+
+from collections import deque
+
+from farm.commands import AcceptJob, Command, KeepResult, KillWorker, Lease, Refuse
+from farm.dispatch import assign
+from farm.events import (
+    AudioArrived,
+    AudioEnded,
+    BatchRendered,
+    CancelWanted,
+    ClientGone,
+    CreditGranted,
+    DrainWanted,
+    Event,
+    FramesComposited,
+    JobOpened,
+    SpanEncoded,
+    Ticked,
+    WorkerBeat,
+    WorkerGone,
+    WorkerReady,
+    WorkFailed,
+)
+from farm.hands import Worker
+from farm.jobs import Job, JobState
+from farm.state import FarmState, Limits
+
+FIRST_BEAT_S = 60.0  #: until a worker has said how often it will be heard
+
+
+class Scheduler:
+    """Turns events into commands, one at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.state = FarmState(limits)
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event; give what is to be done because of it, in order."""
+        state = self.state
+        state.commands = []
+        match event:
+            case JobOpened():
+                _open(state, event)
+            case AudioArrived():
+                _hear(state, event)
+            case AudioEnded():
+                _end_audio(state, event)
+            case CreditGranted():
+                if job := _own_job(state, event):
+                    job.credit += event.frames
+            case CancelWanted():
+                _cancel(state, event)
+            case ClientGone(client):
+                for job in [job for job in state.jobs.values() if job.client == client]:
+                    state.end(job, "cancel", "CANCELLED", "its client is gone")
+            case DrainWanted():
+                state.is_draining = True
+            case WorkerReady():
+                _add_worker(state, event, now)
+            case WorkerGone(identity):
+                _remove_worker(state, identity)
+            case WorkerBeat():
+                if worker := state.workers.get(event.worker):
+                    worker.deadline = now + event.silent_s
+            case SpanEncoded():
+                _take_features(state, event)
+            case BatchRendered():
+                _take_slots(state, event)
+            case FramesComposited():
+                _take_results(state, event)
+            case WorkFailed():
+                if job := state.by_serial().get(event.serial):
+                    state.end(job, "fail", event.code, event.message)
+            case Ticked():
+                _check_deadlines(state, now)
+        assign(state)
+        return state.commands
+
+
+# What clients want.
+
+
+def _open(state: FarmState, event: JobOpened) -> None:
+    refusal = _refusal(state, event)
+    if refusal is not None:
+        code, message, retryable = refusal
+        state.commands.append(
+            Refuse(
+                client=event.client,
+                job_id=event.job_id,
+                code=code,
+                message=message,
+                retryable=retryable,
+            )
+        )
+        return
+    state.n_serials += 1
+    position = len(state.jobs)
+    state.jobs[event.job_id] = Job(
+        job_id=event.job_id,
+        serial=state.n_serials,
+        client=event.client,
+        avatar=event.avatar,
+        priority=event.priority,
+        deadline=event.deadline,
+        credit=event.credit,
+        last_turn=state.n_turns,
+    )
+    state.commands.append(
+        AcceptJob(
+            client=event.client, job_id=event.job_id, serial=state.n_serials, position=position
+        )
+    )
+
+
+def _refusal(state: FarmState, event: JobOpened) -> tuple[str, str, bool] | None:
+    """Why a job is not taken: code, message, and whether trying again later can help."""
+    limits = state.limits
+    if event.job_id in state.jobs:
+        return "CONFLICT", "a job of this id is running", False
+    if state.is_draining:
+        return "DRAINING", "the farm is shutting down", True
+    if len(state.jobs) >= limits.max_jobs:
+        return "BUSY", f"the farm has {limits.max_jobs} jobs and takes no more", True
+    own = sum(job.client == event.client for job in state.jobs.values())
+    if own >= limits.max_jobs_per_client:
+        return "BUSY", f"the farm takes {own} jobs from one client", True
+    return None
+
+
+def _own_job(state: FarmState, event: AudioArrived | AudioEnded | CreditGranted) -> Job | None:
+    """The job a client speaks of; None for late words about one that is over."""
+    job = state.jobs.get(event.job_id)
+    return job if job is not None and job.client == event.client else None
+
+
+def _hear(state: FarmState, event: AudioArrived) -> None:
+    job = _own_job(state, event)
+    if job is None:
+        return
+    job.n_samples += event.n_samples
+    job.n_ready_spans = max(job.n_ready_spans, event.n_ready_spans)
+    if job.state is not JobState.LISTENING:
+        state.end(job, "fail", "BAD_MESSAGE", "audio after its end")
+    elif job.n_samples > job.granted_samples:
+        state.end(job, "fail", "NO_CREDIT", "more audio than was granted")
+
+
+def _end_audio(state: FarmState, event: AudioEnded) -> None:
+    job = _own_job(state, event)
+    if job is None:
+        return
+    if job.state is not JobState.LISTENING:
+        state.end(job, "fail", "BAD_MESSAGE", "a second end of its audio")
+    elif event.total_spans == 0:
+        state.end(job, "fail", "BAD_AUDIO", "holds no sound (0 samples)")
+    else:
+        job.move("end")
+        job.total_spans = job.n_ready_spans = event.total_spans
+        job.total_frames = event.total_frames
+
+
+def _cancel(state: FarmState, event: CancelWanted) -> None:
+    job = state.jobs.get(event.job_id)
+    if job is not None:
+        state.end(job, "cancel", "CANCELLED", "cancelled")
+        return
+    message = "no job of this id is running"
+    state.commands.append(
+        Refuse(client=event.client, job_id=event.job_id, code="UNKNOWN_JOB", message=message)
+    )
+
+
+# What workers bring.
+
+
+def _add_worker(state: FarmState, event: WorkerReady, now: float) -> None:
+    state.workers[event.worker] = Worker(
+        identity=event.worker,
+        role=event.role,
+        pid=event.pid,
+        deadline=now + FIRST_BEAT_S,
+        n_blocks=event.n_blocks,
+        batch_size=event.batch_size,
+    )
+
+
+def _remove_worker(state: FarmState, identity: bytes) -> None:
+    """Give what a dead worker held to the others."""
+    worker = state.workers.pop(identity, None)
+    if worker is None:
+        return
+    jobs = state.by_serial()
+    for serial, span in sorted(worker.spans):
+        if job := jobs.get(serial):
+            job.spans_again.append(span)
+    for lease in reversed(worker.leases.values()):
+        # Its slot is intact: the next compositor starts from there, not from inference.
+        if job := jobs.get(lease.serial):
+            job.move_frame(lease.frame, "returned")
+            state.rendered.appendleft(lease)
+        else:
+            state.release(lease.slot)
+    if worker.role == "inference":
+        _lose_ring(state, worker)
+
+
+def _lose_ring(state: FarmState, dead: Worker) -> None:
+    """An inference worker died: its batches and everything in its ring are made again."""
+    jobs = state.by_serial()
+    lost: list[Lease] = [x for x in state.rendered if x.slot.worker == dead.identity]
+    state.rendered = deque(x for x in state.rendered if x.slot.worker != dead.identity)
+    for worker in state.workers.values():
+        held = [slot for slot in worker.leases if slot.worker == dead.identity]
+        lost += [worker.leases.pop(slot) for slot in held]
+    for lease in lost:
+        if job := jobs.get(lease.serial):
+            job.move_frame(lease.frame, "lost")
+    for run in (run for runs in dead.batches.values() for run in runs):
+        if job := jobs.get(run.serial):
+            for frame in run.frames:
+                job.move_frame(frame, "lost")
+
+
+def _take_features(state: FarmState, event: SpanEncoded) -> None:
+    worker = state.workers.get(event.worker)
+    if worker is None or (event.serial, event.span) not in worker.spans:
+        return
+    worker.spans.discard((event.serial, event.span))
+    if job := state.by_serial().get(event.serial):
+        job.n_ready_frames = max(job.n_ready_frames, event.n_ready_frames)
+
+
+def _take_slots(state: FarmState, event: BatchRendered) -> None:
+    worker = state.workers.get(event.worker)
+    if worker is None or event.batch not in worker.batches:
+        return
+    runs = worker.batches.pop(event.batch)
+    worker.blocks[event.batch] = set(event.slots)
+    jobs = state.by_serial()
+    frames = [(run, frame) for run in runs for frame in run.frames]
+    for (run, frame), slot in zip(frames, event.slots, strict=True):
+        if job := jobs.get(run.serial):
+            job.move_frame(frame, "rendered")
+            state.rendered.append(Lease(run.job_id, run.serial, run.avatar, frame, slot))
+        else:
+            state.release(slot)
+
+
+def _take_results(state: FarmState, event: FramesComposited) -> None:
+    worker = state.workers.get(event.worker)
+    if worker is None:
+        return
+    jobs = state.by_serial()
+    for slot in event.slots:
+        lease = worker.leases.pop(slot, None)
+        if lease is None:
+            continue  # its ring died meanwhile, and the frame is made again
+        if job := jobs.get(lease.serial):
+            job.move_frame(lease.frame, "composited")
+            state.commands.append(
+                KeepResult(job_id=job.job_id, serial=job.serial, frame=lease.frame, slot=slot)
+            )
+        state.release(slot)
+
+
+def _check_deadlines(state: FarmState, now: float) -> None:
+    for job in [j for j in state.jobs.values() if j.deadline is not None and now > j.deadline]:
+        state.end(job, "fail", "DEADLINE", "its deadline has passed")
+    for worker in state.workers.values():
+        if now > worker.deadline:
+            state.commands.append(KillWorker(worker=worker.identity, pid=worker.pid))
+            worker.deadline = float("inf")  # its end is told by WorkerGone

@@ -1,0 +1,190 @@
+"""A farm without processes: carries out the scheduler's commands when a test says so."""
+
+from dataclasses import dataclass, field
+
+from farm.commands import (
+    Command,
+    Composite,
+    EncodeSpan,
+    FinishJob,
+    GrantAudio,
+    KeepResult,
+    Lease,
+    RunBatch,
+    SendFrames,
+)
+from farm.events import (
+    AudioArrived,
+    AudioEnded,
+    BatchRendered,
+    CreditGranted,
+    Event,
+    FramesComposited,
+    JobOpened,
+    Slot,
+    SpanEncoded,
+    WorkerGone,
+    WorkerReady,
+)
+from farm.scheduler import Scheduler
+from farm.state import Limits
+
+SPAN_SAMPLES = 32 * 640
+
+
+@dataclass
+class FakeJob:
+    """What a client wants and got."""
+
+    client: bytes
+    total_frames: int
+    n_pushed: int = 0
+    granted: int = 0
+    has_ended: bool = False
+    spans: set[int] = field(default_factory=set)
+    results: set[int] = field(default_factory=set)
+    received: list[int] = field(default_factory=list)
+    verdict: FinishJob | None = None
+
+    @property
+    def total_samples(self) -> int:
+        return self.total_frames * 640
+
+    @property
+    def total_spans(self) -> int:
+        return -(-(self.total_frames + 2) // 32)
+
+    @property
+    def n_ready_frames(self) -> int:
+        joined = next(k for k in range(1 << 30) if k not in self.spans)
+        if self.has_ended and joined >= self.total_spans:
+            return self.total_frames
+        return max(0, 32 * joined - 6)
+
+
+class FakeFarm:
+    """Keeps every task until a test finishes it; checks the invariants after every event."""
+
+    def __init__(self, **limits: int) -> None:
+        self.scheduler = Scheduler(Limits(**limits))
+        self.now = 0.0
+        self.log: list[tuple[Event, float]] = []
+        self.commands: list[Command] = []
+        self.jobs: dict[str, FakeJob] = {}
+        self.tasks: list[EncodeSpan | RunBatch | Composite] = []
+        self.generations: dict[tuple[bytes, int], int] = {}
+        self.n_workers = 0
+
+    def tell(self, event: Event) -> list[Command]:
+        self.log.append((event, self.now))
+        done = self.scheduler.handle(event, self.now)
+        self.scheduler.state.validate()
+        self.commands += done
+        for command in done:
+            self._carry_out(command)
+        return done
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case EncodeSpan() | RunBatch() | Composite():
+                self.tasks.append(command)
+            case GrantAudio():
+                self.jobs[command.job_id].granted += command.n_samples
+            case KeepResult():
+                assert command.frame not in self.jobs[command.job_id].results, "made twice"
+                self.jobs[command.job_id].results.add(command.frame)
+            case SendFrames():
+                job = self.jobs[command.job_id]
+                assert job.results >= set(command.frames), "sent before it was made"
+                job.received += command.frames
+            case FinishJob():
+                self.jobs[command.job_id].verdict = command
+
+    def add_worker(self, role: str, **ring: int) -> bytes:
+        self.n_workers += 1
+        identity = b"%s-%d" % (role.encode(), self.n_workers)
+        self.tell(WorkerReady(worker=identity, role=role, pid=self.n_workers, **ring))
+        return identity
+
+    def add_all_workers(self, n_compositors: int = 2, batch_size: int = 8) -> None:
+        self.add_worker("audio")
+        self.add_worker("inference", n_blocks=4, batch_size=batch_size)
+        for _ in range(n_compositors):
+            self.add_worker("compositor")
+
+    def open(self, job_id: str, total_frames: int, credit: int = 1 << 40, **more: object) -> None:
+        client = b"client of " + job_id.encode()
+        self.jobs[job_id] = FakeJob(client, total_frames)
+        self.tell(JobOpened(client=client, job_id=job_id, avatar="a", credit=credit, **more))  # type: ignore[arg-type]
+
+    def push(self, job_id: str) -> bool:
+        """Send one more second of speech, or its end; False when there is nothing to send."""
+        job = self.jobs[job_id]
+        if job.has_ended or job.verdict is not None:
+            return False
+        n = min(16_000, job.total_samples - job.n_pushed, job.granted - job.n_pushed)
+        if n > 0:
+            job.n_pushed += n
+            n_ready = job.n_pushed // (SPAN_SAMPLES + 4_000)
+            self.tell(
+                AudioArrived(client=job.client, job_id=job_id, n_samples=n, n_ready_spans=n_ready)
+            )
+        elif job.n_pushed == job.total_samples:
+            job.has_ended = True
+            self.tell(
+                AudioEnded(
+                    client=job.client,
+                    job_id=job_id,
+                    total_spans=job.total_spans,
+                    total_frames=job.total_frames,
+                )
+            )
+        return n > 0 or job.has_ended
+
+    def grant(self, job_id: str, frames: int) -> None:
+        client = self.jobs[job_id].client
+        self.tell(CreditGranted(client=client, job_id=job_id, frames=frames))
+
+    def finish(self, task: EncodeSpan | RunBatch | Composite) -> None:
+        """A worker finishes a task it was given."""
+        self.tasks.remove(task)
+        match task:
+            case EncodeSpan():
+                job = self.jobs[task.job_id]
+                job.spans.add(task.span)
+                self.tell(
+                    SpanEncoded(
+                        worker=task.worker,
+                        serial=task.serial,
+                        span=task.span,
+                        n_ready_frames=job.n_ready_frames,
+                    )
+                )
+            case RunBatch():
+                n = sum(len(run.frames) for run in task.runs)
+                slots = tuple(self._fresh_slot(task.worker, task.batch, k) for k in range(n))
+                self.tell(BatchRendered(worker=task.worker, batch=task.batch, slots=slots))
+            case Composite():
+                slots = tuple(lease.slot for lease in task.leases)
+                self.tell(FramesComposited(worker=task.worker, slots=slots))
+
+    def _fresh_slot(self, worker: bytes, batch: int, k: int) -> Slot:
+        return Slot(worker, k, batch)
+
+    def kill(self, worker: bytes) -> None:
+        """A worker dies; what it was doing is never heard of again."""
+        self.tasks = [task for task in self.tasks if task.worker != worker]
+        self.tell(WorkerGone(worker))
+
+    def run(self) -> None:
+        """Let everything happen, first come first served, until nothing does."""
+        busy = True
+        while busy:
+            pushed = [self.push(job_id) for job_id in self.jobs]
+            busy = any(pushed)
+            while self.tasks:
+                self.finish(self.tasks[0])
+                busy = True
+
+    def leases(self) -> list[Lease]:
+        return [x for task in self.tasks if isinstance(task, Composite) for x in task.leases]
