@@ -1,0 +1,300 @@
+"""Wires a farm together: where it runs, who runs in it, who is told how it fares.
+
+The environment and the process's signals are touched here and nowhere below.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from farm import systemd
+from farm.config import BadConfig, Endpoints, FarmConfig, endpoints
+from farm.errors import FarmError
+from farm.paths import TINY_MODEL, Paths
+from farm.restart import END_SIGNALS, ChildSpec, Incarnation, Orders, Phase
+from farm.supervisor import BROKER, Supervisor
+from shm.layout import RingLayout
+from shm.sweep import sweep
+from workers.families import FAMILIES
+
+FAMILY = FAMILIES["synctalk-328-ave"]
+LOCK_NAME = "farm.lock"
+
+# A pool for each library in each process would be a stall: cores times processes threads.
+_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
+ONE_THREAD = dict.fromkeys(_POOLS, "1")
+
+TOLD = {
+    Phase.SERVING: (systemd.READY, systemd.status("serving")),
+    Phase.DRAINING: (systemd.STOPPING, systemd.status("finishing running jobs")),
+    Phase.STOPPING: (systemd.STOPPING, systemd.status("stopping")),
+}
+
+_log = logging.getLogger(__name__)
+
+
+class AlreadyRunning(FarmError):
+    """Another farm has that place: stop it, or give this one another run_dir or endpoint."""
+
+
+class UnsafeDirectory(FarmError):
+    """The run directory is not ours alone: whoever can write there can speak for us."""
+
+
+def run(
+    config: FarmConfig,
+    paths: Paths,
+    life_fd: int | None = None,
+    on_ready: Callable[[Endpoints], None] = lambda _urls: None,
+) -> int:
+    """Run a farm until it is told to end; gives the exit code.
+
+    Call it from the main thread.  EOF at ``life_fd`` stops the farm.  ``on_ready`` is called, with
+    where to connect, once every worker is warm.  Raises FarmError, ShmError and OSError, with
+    everything taken down.
+    """
+    environment = dict(os.environ)
+    run_dir = Path(config.farm.run_dir) if config.farm.run_dir else user_run_dir(environment)
+    urls = endpoints(config, run_dir)
+    specs = child_specs(config, paths, urls, n_cores=len(os.sched_getaffinity(0)))
+    make_private(run_dir)
+    with ExitStack() as stack:
+        # The locks come first: without them we would remove a living farm's sockets.
+        for lock in lock_files(run_dir, urls):
+            stack.enter_context(held(lock))
+        for name in sweep():
+            _log.warning("removed the segment of a dead farm", extra={"segment": name})
+        stack.enter_context(no_sockets(urls.socket_files))
+        orders = Orders(
+            farm_id=secrets.token_hex(4),
+            environment=child_environment(environment),
+            start_s=config.health.start_s,
+            drain_s=config.health.drain_s,
+            signals_fd=stack.enter_context(caught_signals()),
+            parent_life_fd=life_fd,
+            on_phase=partial(_tell, environment, lambda: on_ready(urls)),
+        )
+        return Supervisor(specs, orders).run()
+
+
+def user_run_dir(environment: Mapping[str, str]) -> Path:
+    """Where this user's farm is found when nobody says otherwise; clients look here too."""
+    given = environment.get("XDG_RUNTIME_DIR", "")
+    # sudo and su leave the other user's in the environment; of systemd's /run a part is ours.
+    if given and (_is_ours(Path(given)) or _is_ours(Path(given, "lipfarm"))):
+        return Path(given, "lipfarm")
+    return Path(f"/tmp/lipfarm-{os.geteuid()}")
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        status = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What children inherit: one thread a pool, and no voice with systemd."""
+    return {k: v for k, v in environment.items() if k != "NOTIFY_SOCKET"} | ONE_THREAD
+
+
+# Who runs in it
+
+
+def child_specs(
+    config: FarmConfig, paths: Paths, urls: Endpoints, *, n_cores: int
+) -> list[ChildSpec]:
+    """Every process of the farm, the broker first."""
+    n_workers = {
+        "audio": config.audio.workers,
+        "inference": 1,  # one for each device; the CPU is one
+        "compositor": config.compositors.count or max(1, n_cores - 1),
+    }
+    common = {
+        "--broker": urls.worker,
+        "--model": str(_model_directory(config)),
+        "--batch-size": str(config.inference.batch_size),
+        "--threads": str(config.inference.threads or n_cores),
+        "--heartbeat-s": str(config.health.heartbeat_s),
+        "--silent-s": str(config.health.heartbeat_s * config.health.liveness),
+    }
+    ring = RingLayout(
+        n_blocks=config.inference.ring_blocks,
+        slots_per_block=config.inference.batch_size,
+        slot_bytes=FAMILY.slot_bytes,
+    )
+    broker = ChildSpec(
+        name=BROKER,
+        role=BROKER,
+        command=partial(_broker_command, urls, paths, _broker_config(config, n_workers)),
+    )
+    return [broker] + [
+        ChildSpec(
+            name=f"{role}-{index}",
+            role=role,
+            command=partial(_worker_command, role, f"{role}-{index}", common, ring),
+            makes_ring=ring if role == "inference" else None,
+        )
+        for role, count in n_workers.items()
+        for index in range(count)
+    ]
+
+
+def _broker_config(config: FarmConfig, n_workers: Mapping[str, int]) -> str:
+    limits, health = asdict(config.limits), asdict(config.health)
+    return json.dumps({"limits": limits, "health": health, "workers": n_workers})
+
+
+def _broker_command(
+    urls: Endpoints, paths: Paths, config_json: str, incarnation: Incarnation
+) -> list[str]:
+    options = {
+        "--client-endpoint": urls.client,
+        "--worker-endpoint": urls.worker,
+        "--control-fd": str(incarnation.control_fd),
+        "--life-fd": str(incarnation.life_fd),
+        "--data": str(paths.data.absolute()),
+        "--cache": str(paths.cache.absolute()),
+        "--config-json": config_json,
+    }
+    return _python("farm.broker", options)
+
+
+def _worker_command(
+    role: str, name: str, common: Mapping[str, str], ring: RingLayout, incarnation: Incarnation
+) -> list[str]:
+    options = {
+        "--role": role,
+        "--name": name,
+        "--life-fd": str(incarnation.life_fd),
+        **common,
+    }
+    if incarnation.ring is not None:
+        options["--ring"] = incarnation.ring
+        options["--ring-blocks"] = str(ring.n_blocks)
+        options["--epoch"] = str(incarnation.number)
+    return _python("workers.main", options)
+
+
+def _python(module: str, options: Mapping[str, str]) -> list[str]:
+    # -P: the names farm, workers and shm are common; one in the current directory is not ours.
+    words = [word for option in options.items() for word in option]
+    return [sys.executable, "-P", "-m", module, *words]
+
+
+def _model_directory(config: FarmConfig) -> Path:
+    directory = Path(config.model.directory or TINY_MODEL).absolute()
+    if not directory.is_dir():
+        raise BadConfig(f"model.directory = {str(directory)!r}: there is no such directory")
+    return directory
+
+
+# Where it runs
+
+
+def make_private(run_dir: Path) -> None:
+    """Create the directory, and let nobody else in; raises `UnsafeDirectory`."""
+    with suppress(FileExistsError):
+        run_dir.mkdir(mode=0o700, parents=True)
+    # In /tmp another user may have made it, or a link to one of ours, before us.
+    if not _is_ours(run_dir):
+        raise UnsafeDirectory(f"{run_dir}: must be a directory of our own, set farm.run_dir")
+    run_dir.chmod(0o700)
+
+
+def lock_files(run_dir: Path, urls: Endpoints) -> list[Path]:
+    """The run directory's, and one beside a client socket that lives elsewhere."""
+    elsewhere = [file for file in urls.socket_files if file.parent != run_dir]
+    return [run_dir / LOCK_NAME, *(file.with_name(f"{file.name}.lock") for file in elsewhere)]
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Hold a lock file with our pid in it; raises `AlreadyRunning` with the other's."""
+    with ExitStack() as stack:
+        while not _is_locked(lock, fd := _opened(lock, stack)):
+            pass
+        stack.callback(lock.unlink, missing_ok=True)  # while we hold it: see _is_locked
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+
+
+def _opened(lock: Path, stack: ExitStack) -> int:
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _is_locked(lock: Path, fd: int) -> bool:
+    """Lock the file; False if its last holder removed it meanwhile, and nobody will find it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
+        raise AlreadyRunning(f"a farm runs here already: pid {pid} holds {lock}") from None
+    return os.fstat(fd).st_nlink > 0
+
+
+@contextmanager
+def no_sockets(files: list[Path]) -> Iterator[None]:
+    """None of these sockets is there before, and none after."""
+    _remove_sockets(files)
+    try:
+        yield
+    finally:
+        _remove_sockets(files)
+
+
+def _remove_sockets(files: list[Path]) -> None:
+    for file in files:
+        with suppress(FileNotFoundError):
+            # libzmq would unlink whatever is there: a file of the user's is not ours to lose.
+            if not stat.S_ISSOCK(file.lstat().st_mode):
+                raise BadConfig(f"farm.endpoint = 'ipc://{file}': a file is there, and no socket")
+            file.unlink()
+
+
+@contextmanager
+def caught_signals() -> Iterator[int]:
+    """Turn the signals that end a farm into bytes at the descriptor that this gives."""
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    wakeup_before = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    # nohup's word stands.
+    wanted = [s for s in END_SIGNALS if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _only_wake) for number in wanted}
+    try:
+        yield read_fd
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup_before)
+        os.close(read_fd)
+        os.close(write_fd)
+
+
+def _only_wake(_number: int, _frame: object) -> None:
+    """The byte in the pipe is the message."""
+
+
+# Who is told
+
+
+def _tell(environment: Mapping[str, str], on_ready: Callable[[], None], phase: Phase) -> None:
+    try:
+        systemd.notify(environment, *TOLD[phase])
+    except OSError as error:  # systemd's loss: the farm works without being watched
+        _log.warning("systemd was not told", extra={"error": str(error)})
+    if phase is Phase.SERVING:
+        on_ready()
