@@ -1,0 +1,195 @@
+"""What clients and the broker say to each other.  Version 1.
+
+Each message is a ZeroMQ multipart message: a msgpack map with ``v`` (1), ``kind`` and the fields
+below, then raw payload frames where a message says so.  Clients ignore kinds and fields they do
+not know.  The broker answers what it cannot take with ``error`` or ``failed``: a stable ``code``,
+a sentence for people, and whether trying again later can help.  docs: PROTOCOL.md.
+"""
+
+from dataclasses import dataclass, field
+
+from workers import wire
+
+VERSION = 1
+
+MAX_CHUNK_BYTES = 1 << 20  #: of one audio chunk: 16 s of float32
+MAX_ID_CHARS = 128
+MAX_CREDIT = 1 << 32  #: frames; more than any job has
+
+
+# Client to broker.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Is anybody there?  Answered by ``welcome``."""
+
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """A new job.  Answered by ``accepted`` or ``failed``."""
+
+    job_id: str  #: the client's own; unique among the jobs that run
+    avatar: str  #: an id, never a path
+    credit: int  #: frames that may be sent before more credit is given
+    priority: int = 0
+    deadline_s: float | None = None  #: from now
+    sample_format: str = "f32le"  #: or "s16le"; mono, 16 kHz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """Payload: samples, at most ``max_chunk_bytes``, never beyond the samples granted."""
+
+    job_id: str
+    seq: int  #: 0, 1, 2, ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """No more audio."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """Send so many frames more."""
+
+    job_id: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Of a job, or of the farm when ``job_id`` is empty."""
+
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    nonce: int = 0
+
+
+FROM_CLIENT = wire.kinds(Hello, Open, Audio, End, Credit, Cancel, Status, Ping)
+
+
+# Broker to client.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    server: str
+    epoch: int  #: another one means: the broker is new, and knows no jobs of yours
+    max_chunk_bytes: int
+    max_jobs_per_client: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    job_id: str
+    position: int  #: jobs ahead of it
+    width_px: int
+    height_px: int
+    fps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioCredit:
+    """So many samples more may be sent."""
+
+    job_id: str
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Payloads: JPEGs of frames ``first``, ``first`` + 1, ..."""
+
+    job_id: str
+    first: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Every frame was sent."""
+
+    job_id: str
+    frames: int
+    elapsed_s: float
+    stage_ms: dict[str, float] = field(default_factory=dict)  #: worker time, all frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The job is over, or never began."""
+
+    job_id: str
+    code: str
+    message: str
+    retryable: bool
+    frames: int = 0  #: sent before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """A message could not be taken; no job is touched by it."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    job_id: str
+    state: str
+    position: int
+    frames_sent: int
+    total_frames: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarmReport:
+    server: str
+    epoch: int
+    is_ready: bool
+    is_draining: bool
+    provider: str
+    jobs: list[str]
+    workers: dict[str, int]  #: role -> ready ones
+    frames_sent: int
+    uptime_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepAlive:
+    """Sent every other second to clients with jobs: silence means that the farm is gone."""
+
+
+FROM_BROKER = wire.kinds(
+    Welcome,
+    Accepted,
+    AudioCredit,
+    Frames,
+    Done,
+    Failed,
+    Error,
+    JobReport,
+    FarmReport,
+    Pong,
+    KeepAlive,
+)

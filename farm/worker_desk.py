@@ -1,0 +1,223 @@
+"""The broker's side of the worker protocol: messages to events, commands to messages."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from farm import commands as todo
+from farm import events as happened
+from farm.job_store import JobStore
+from farm.state import FarmState
+from workers import protocol, wire
+from workers.features.windows import FEATURE_SIZE
+from workers.transport import Endpoint, Frame, PeerGone
+
+Stores = Mapping[int, JobStore]
+
+
+@dataclass(slots=True)
+class _Peer:
+    """A worker process, from its first words on."""
+
+    role: str
+    name: str
+    pid: int
+    ring: str = ""
+    ring_epoch: int = 0
+    batches: dict[int, dict[int, int]] = field(default_factory=dict)  #: batch -> serial -> frames
+    tickets: dict[int, tuple[todo.Lease, ...]] = field(default_factory=dict)
+
+
+class WorkerDesk:
+    """Knows the workers' sockets and what each was asked; decides nothing."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._peers: dict[bytes, _Peer] = {}
+        self._jpegs: dict[happened.Slot, bytes] = {}
+        self._n_tickets = 0
+        self.provider = ""  #: where inference runs
+
+    def receive(self) -> list[bytes] | None:
+        return self._endpoint.receive()
+
+    def pid(self, worker: bytes) -> int:
+        return self._peers[worker].pid
+
+    def n_ready_by_role(self, state: FarmState) -> Counter[str]:
+        return Counter(worker.role for worker in state.workers.values())
+
+    def forget(self, pid: int) -> bytes | None:
+        """A process was reaped; gives its identity, None if it never said a word."""
+        for identity, peer in self._peers.items():
+            if peer.pid == pid:
+                del self._peers[identity]
+                return identity
+        return None
+
+    def take_jpeg(self, slot: happened.Slot) -> bytes:
+        """The JPEG that came with a slot just now."""
+        return self._jpegs.pop(slot)
+
+    def drop_untaken(self) -> None:
+        """JPEGs of jobs that are over."""
+        self._jpegs.clear()
+
+    # What workers say.
+
+    def take(self, frames: list[bytes], stores: Stores) -> happened.Event | None:
+        """A message as an event; None when it is none of the scheduler's business."""
+        worker, header, *payloads = frames
+        message = wire.decode(header, protocol.FROM_WORKER, protocol.VERSION)
+        if isinstance(message, protocol.Hello):
+            self._peers[worker] = _Peer(message.role, message.name, message.pid)
+            return None
+        peer = self._peers.get(worker)
+        if peer is None:
+            return None  # the last words of one that was reaped
+        return self._event(worker, peer, message, payloads, stores)
+
+    def _event(
+        self, worker: bytes, peer: _Peer, message: Any, payloads: list[bytes], stores: Stores
+    ) -> happened.Event | None:
+        match message:
+            case protocol.Ready():
+                return self._ready(worker, peer, message)
+            case protocol.Beat():
+                return happened.WorkerBeat(worker=worker, silent_s=message.silent_s)
+            case protocol.TaskFailed():
+                return happened.WorkFailed(
+                    worker=worker,
+                    serial=message.serial,
+                    code=message.code,
+                    message=message.message,
+                )
+            case protocol.SpanDone():
+                return self._span_done(worker, message, payloads, stores)
+            case protocol.BatchDone():
+                return self._batch_done(worker, peer, message, stores)
+            case protocol.PasteDone():
+                return self._paste_done(worker, peer, message, payloads, stores)
+        return None
+
+    def _ready(self, worker: bytes, peer: _Peer, message: protocol.Ready) -> happened.Event:
+        peer.ring, peer.ring_epoch = message.ring, message.ring_epoch
+        if peer.role == "inference":
+            self.provider = message.provider
+        return happened.WorkerReady(
+            worker=worker,
+            role=peer.role,
+            pid=peer.pid,
+            n_blocks=message.n_blocks,
+            batch_size=message.batch_size,
+        )
+
+    def _span_done(
+        self, worker: bytes, message: protocol.SpanDone, payloads: list[bytes], stores: Stores
+    ) -> happened.Event:
+        store = stores.get(message.serial)
+        if store is not None and payloads:
+            features = np.frombuffer(payloads[0], np.float32).reshape(-1, FEATURE_SIZE)
+            store.keep_features(message.span, features)
+        return happened.SpanEncoded(
+            worker=worker,
+            serial=message.serial,
+            span=message.span,
+            n_ready_frames=store.n_ready_frames if store is not None else 0,
+        )
+
+    def _batch_done(
+        self, worker: bytes, peer: _Peer, message: protocol.BatchDone, stores: Stores
+    ) -> happened.Event:
+        shares = peer.batches.pop(message.batch, {})
+        for serial, n_frames in shares.items():
+            if (store := stores.get(serial)) is not None:
+                store.count_ms("inference", message.busy_ms * n_frames / sum(shares.values()))
+        places = zip(message.slots, message.generations, strict=True)
+        return happened.BatchRendered(
+            worker=worker,
+            batch=message.batch,
+            slots=tuple(happened.Slot(worker, slot, generation) for slot, generation in places),
+        )
+
+    def _paste_done(
+        self,
+        worker: bytes,
+        peer: _Peer,
+        message: protocol.PasteDone,
+        payloads: list[bytes],
+        stores: Stores,
+    ) -> happened.Event:
+        leases = peer.tickets.pop(message.ticket)
+        for lease, jpeg in zip(leases, payloads, strict=True):
+            self._jpegs[lease.slot] = jpeg
+            if (store := stores.get(lease.serial)) is not None:
+                store.count_ms("composite", message.busy_ms / len(leases))
+        return happened.FramesComposited(worker=worker, slots=tuple(lease.slot for lease in leases))
+
+    # What workers are asked.
+
+    def pass_on(self, command: todo.Command, stores: Stores) -> None:
+        """Carry out a command that is for a worker."""
+        match command:
+            case todo.EncodeSpan():
+                span = stores[command.serial].span(command.span)
+                ask = protocol.EncodeSpan(
+                    serial=command.serial,
+                    span=span.index,
+                    first_sample=span.first_sample,
+                    total_samples=span.total_samples,
+                )
+                self._tell(command.worker, ask, [span.samples.data.cast("B")])
+            case todo.RunBatch():
+                self._run_batch(command, stores)
+            case todo.ReleaseSlots():
+                release = protocol.ReleaseSlots(
+                    slots=[slot.slot for slot in command.slots],
+                    generations=[slot.generation for slot in command.slots],
+                )
+                self._tell(command.worker, release)
+            case todo.Composite():
+                self._composite(command, stores)
+
+    def _run_batch(self, command: todo.RunBatch, stores: Stores) -> None:
+        shares: Counter[int] = Counter()
+        for run in command.runs:
+            shares[run.serial] += len(run.frames)
+        self._peers[command.worker].batches[command.batch] = dict(shares)
+        ask = protocol.RunBatch(
+            batch=command.batch,
+            serials=[run.serial for run in command.runs],
+            bundles=[stores[run.serial].bundle for run in command.runs],
+            first_frames=[run.frames.start for run in command.runs],
+            counts=[len(run.frames) for run in command.runs],
+        )
+        rows = [stores[run.serial].rows(run.frames).data.cast("B") for run in command.runs]
+        self._tell(command.worker, ask, rows)
+
+    def _composite(self, command: todo.Composite, stores: Stores) -> None:
+        self._n_tickets += 1
+        leases = command.leases
+        self._peers[command.worker].tickets[self._n_tickets] = leases
+        owners = [self._peers[lease.slot.worker] for lease in leases]
+        ask = protocol.Paste(
+            ticket=self._n_tickets,
+            serials=[lease.serial for lease in leases],
+            bundles=[stores[lease.serial].bundle for lease in leases],
+            frames=[lease.frame for lease in leases],
+            rings=[owner.ring for owner in owners],
+            ring_epochs=[owner.ring_epoch for owner in owners],
+            slots=[lease.slot.slot for lease in leases],
+            generations=[lease.slot.generation for lease in leases],
+        )
+        self._tell(command.worker, ask)
+
+    def _tell(self, worker: bytes, message: object, payloads: "Sequence[Frame]" = ()) -> None:
+        header = wire.encode(message, protocol.VERSION)
+        # If it died, the supervisor will say so, and its work is given to another.
+        with suppress(PeerGone):
+            self._endpoint.send([worker, header, *payloads])

@@ -1,0 +1,84 @@
+"""The compositor: slots of rings in, JPEG frames out.
+
+It reads a slot only while it holds its lease, and keeps nothing of it.
+"""
+
+import time
+
+import numpy as np
+
+from shm.ring import Descriptor, RingReader
+from shm.segment import Segment, attach
+from workers.bundles import OpenBundles
+from workers.errors import BundleError, NotFinite
+from workers.families import Family
+from workers.frames import composite_frame
+from workers.kernels.paste import encode_jpeg
+from workers.kernels.tensors import to_pixels
+from workers.process import WorkerProcess
+from workers.protocol import Paste, PasteDone, Ready, TaskFailed
+
+TICKET_S = 60.0  #: a ticket takes milliseconds; a machine that swaps takes longer
+MAX_RINGS = 8  #: kept open; a ring that died is the first to go
+
+
+class CompositorWorker:
+    """Pastes and encodes.  Between two tickets it holds open bundles and rings."""
+
+    def __init__(self, process: WorkerProcess, family: Family) -> None:
+        self._process = process
+        self._family = family
+        self._bundles = OpenBundles()
+        self._rings = OpenRings()
+
+    def start(self) -> None:
+        self._process.send(Ready())
+        self._process.serve(self.handle)
+
+    def handle(self, ticket: Paste, _payloads: list[bytes]) -> None:
+        self._process.announce("compositing", TICKET_S)
+        begin = time.perf_counter()
+        jpegs = [self._jpeg(ticket, index) for index in range(len(ticket.slots))]
+        busy_ms = 1e3 * (time.perf_counter() - begin)
+        self._process.send(PasteDone(ticket=ticket.ticket, busy_ms=busy_ms), jpegs)
+
+    def _jpeg(self, ticket: Paste, index: int) -> bytes:
+        """One frame; empty when its job's data are at fault."""
+        try:
+            return self._composite(ticket, index)
+        except (BundleError, NotFinite) as error:
+            code = "BAD_BUNDLE" if isinstance(error, BundleError) else "MODEL_FAILED"
+            serial = ticket.serials[index]
+            self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
+            return b""
+
+    def _composite(self, ticket: Paste, index: int) -> bytes:
+        descriptor = Descriptor(
+            ring=ticket.rings[index],
+            epoch=ticket.ring_epochs[index],
+            slot=ticket.slots[index],
+            generation=ticket.generations[index],
+        )
+        view = self._rings.get(descriptor.ring).view(descriptor)
+        output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
+        (prediction,) = to_pixels(output)
+        bundle = self._bundles.get(ticket.bundles[index])
+        image = composite_frame(bundle, ticket.frames[index], prediction, self._family)
+        return encode_jpeg(image)
+
+
+class OpenRings:
+    """The rings a compositor reads from, each attached once."""
+
+    def __init__(self) -> None:
+        self._rings: dict[str, tuple[Segment, RingReader]] = {}
+
+    def get(self, name: str) -> RingReader:
+        if name not in self._rings:
+            if len(self._rings) == MAX_RINGS:
+                oldest = next(iter(self._rings))
+                segment, _ = self._rings.pop(oldest)
+                segment.close()
+            segment = attach(name)
+            self._rings[name] = (segment, RingReader(segment))
+        return self._rings[name][1]

@@ -1,0 +1,70 @@
+"""``python -m workers.main``: one worker process.  Started by the supervisor, never by hand."""
+
+import argparse
+from pathlib import Path
+
+from shm.layout import RingLayout
+from shm.ring import RingWriter
+from shm.segment import attach
+from workers.audio import AudioWorker
+from workers.compositor import CompositorWorker
+from workers.families import FAMILIES
+from workers.inference import InferenceWorker
+from workers.model import Model
+from workers.process import WorkerProcess
+
+LOAD_S = 300.0  #: reading a large model from a slow disk
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Load, say so, and serve until the parent is gone."""
+    arguments = _parser().parse_args(argv)
+    process = WorkerProcess(
+        broker=arguments.broker,
+        role=arguments.role,
+        name=arguments.name,
+        life_fd=arguments.life_fd,
+        heartbeat_s=arguments.heartbeat_s,
+        silent_s=arguments.silent_s,
+    )
+    process.announce("loading", LOAD_S)
+    match arguments.role:
+        case "audio":
+            AudioWorker(process, Model.load(arguments.model, arguments.threads)).start()
+        case "inference":
+            model = Model.load(arguments.model, arguments.threads)
+            InferenceWorker(process, model, _ring(arguments)).start()
+        case "compositor":
+            CompositorWorker(process, FAMILIES[arguments.family]).start()
+
+
+def _ring(arguments: argparse.Namespace) -> RingWriter:
+    """The ring the supervisor made for this process and will unlink after it."""
+    layout = RingLayout(
+        n_blocks=arguments.ring_blocks,
+        slots_per_block=arguments.batch_size,
+        slot_bytes=FAMILIES[arguments.family].slot_bytes,
+    )
+    return RingWriter(attach(arguments.ring), layout, epoch=arguments.epoch)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="workers.main")
+    parser.add_argument("--role", required=True, choices=("audio", "inference", "compositor"))
+    parser.add_argument("--broker", required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--life-fd", required=True, type=int)
+    parser.add_argument("--heartbeat-s", type=float, default=1.0)
+    parser.add_argument("--silent-s", type=float, default=10.0)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--family", default="synctalk-328-ave")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--ring")
+    parser.add_argument("--ring-blocks", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--epoch", type=int, default=1)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What the broker and its workers say to each other.  Version 1.
+
+Both ends come from one installation and trust each other; types are checked all the same, so that
+a mistake is named where it is made.  Payloads follow the header as raw frames.
+"""
+
+from dataclasses import dataclass, field
+
+from workers import wire
+
+VERSION = 1
+
+
+# Worker to broker.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """First words; the worker loads and warms up after them."""
+
+    role: str  #: audio, inference or compositor
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Warm: send work."""
+
+    provider: str = ""  #: where inference runs
+    n_blocks: int = 0  #: of an inference worker's ring
+    batch_size: int = 0
+    ring: str = ""
+    ring_epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """I live, and may be silent for ``silent_s`` now, because of ``phase``."""
+
+    phase: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanDone:
+    """Payload: features, float32 (n, 512); none when the task failed."""
+
+    serial: int
+    span: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDone:
+    """The batch's frames are in these slots of the worker's ring, in their order."""
+
+    batch: int
+    slots: list[int] = field(default_factory=list)
+    generations: list[int] = field(default_factory=list)
+    busy_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasteDone:
+    """Payloads: a JPEG for each slot of the ticket, empty where its task failed."""
+
+    ticket: int
+    busy_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed:
+    """A job's data or model is at fault.  The task's ordinary end follows."""
+
+    serial: int
+    code: str
+    message: str
+
+
+FROM_WORKER = wire.kinds(Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, TaskFailed)
+
+
+# Broker to worker.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeSpan:
+    """Payload: samples, float32 (n,)."""
+
+    serial: int
+    span: int
+    first_sample: int
+    total_samples: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBatch:
+    """Payloads: for each run, its feature rows, float32 (n + 15, 512)."""
+
+    batch: int
+    serials: list[int]
+    bundles: list[str]  #: directories
+    first_frames: list[int]
+    counts: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSlots:
+    slots: list[int]
+    generations: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paste:
+    """Take these slots of one or several rings, give a JPEG for each."""
+
+    ticket: int
+    serials: list[int]
+    bundles: list[str]
+    frames: list[int]
+    rings: list[str]
+    ring_epochs: list[int]
+    slots: list[int]
+    generations: list[int]
+
+
+FROM_BROKER = wire.kinds(EncodeSpan, RunBatch, ReleaseSlots, Paste)
