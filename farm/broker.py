@@ -33,6 +33,7 @@ from workers.transport import Again, Endpoint, Frame, PeerGone, Waiter, router
 
 TICK_S = 0.25
 KEEP_ALIVE_S = 2.0
+LINGER_S = 10.0  #: for clients to take their last frames, once the farm ends
 MESSAGES_A_TURN = 64  #: from one socket before the other one is looked at
 FRAMES_A_MESSAGE = 16
 
@@ -86,6 +87,15 @@ class Broker:
             self._read(self._clients.receive, self._take_client_message)
             self._tick()
             self._settle()
+            if self._has_drained:
+                self._leave()
+                return
+
+    def _leave(self) -> None:
+        """Everything is done: let the last words out before the supervisor ends us."""
+        self._clients.close(linger_s=LINGER_S)
+        self._control.send({"kind": "drained"})
+        Waiter(self._life_fd).wait(LINGER_S)
 
     def _read(
         self, receive: Callable[[], list[bytes] | None], take: Callable[[list[bytes]], None]
@@ -313,9 +323,7 @@ class Broker:
             case todo.KillWorker():
                 self._control.send({"kind": "kill", "pid": command.pid})
             case todo.Drained():
-                if not self._has_drained:
-                    self._has_drained = True
-                    self._control.send({"kind": "drained"})
+                self._has_drained = True
             case _:
                 self._desk.pass_on(command, self._stores)
 
@@ -418,7 +426,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         epoch=secrets.randbits(48),
     )
     broker.run()
-    clients.close()
     workers.close()
 
 

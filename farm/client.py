@@ -83,6 +83,7 @@ class Client:
         self._waiter = Waiter(self._endpoint)
         self._jobs: dict[str, RemoteJob] = {}
         self._answers: deque[Any] = deque()  #: to questions that are about no job of ours
+        self.is_closed = False
         self.last_heard = time.monotonic()
         try:
             self.send(protocol.Hello(client="lipfarm"))
@@ -142,10 +143,13 @@ class Client:
 
     def close(self) -> None:
         """Cancel what runs and hang up."""
+        if self.is_closed:
+            return
         for job_id in self._jobs:
             self.send(protocol.Cancel(job_id=job_id))
         self._jobs.clear()
         self._endpoint.close(linger_s=1.0)
+        self.is_closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -302,7 +306,7 @@ class RemoteJob:
             self._to_credit = 0
 
     def _leave(self) -> None:
-        if self.done is None and self._failed is None:
+        if self.done is None and self._failed is None and not self._client.is_closed:
             self.cancel()
         self._client.forget(self.job_id)
         close = getattr(self._pieces, "close", None)

@@ -57,3 +57,7 @@ def main() -> int:
         name = "interrupted" if ended.signum == signal.SIGINT else "terminated"
         print(f"farm: {name}, nothing was written", file=sys.stderr)
         return 128 + ended.signum
+
+
+if __name__ == "__main__":
+    sys.exit(main())

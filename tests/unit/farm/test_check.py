@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.check import Verdict, findings, package_roots, simd_level
+from farm.cli.check import Verdict, findings, package_roots, simd_level
 from farm.paths import Paths
 
 

@@ -1,5 +1,6 @@
 """``farm check``: what this installation has, and what it lacks."""
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,8 @@ import farm
 import shm
 import workers
 from farm.avatars import avatar_ids
-from farm.paths import TINY_MODEL, Paths
+from farm.paths import TINY_MODEL, Paths, user_paths
+from farm.progress import print_table
 from workers.errors import ModelError
 from workers.model import Model
 from workers.session import CPU, providers_built_in, usable_providers
@@ -40,6 +42,12 @@ class Finding:
     subject: str
     value: str
     verdict: Verdict = Verdict.OK
+
+
+def main(_arguments: argparse.Namespace) -> int:
+    report = findings(user_paths())
+    print_table([(f.verdict.value, f.subject, f.value) for f in report])
+    return 1 if any(f.verdict is Verdict.BROKEN for f in report) else 0
 
 
 def findings(paths: Paths) -> list[Finding]:

@@ -1,0 +1,133 @@
+"""What can be typed after ``farm``."""
+
+import argparse
+import importlib.metadata
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from farm.config import FarmConfig
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+MAX_BATCH_SIZE = 64
+MAX_COMPOSITORS = 256
+CONNECT_TIMEOUT_S = 5.0
+DEFAULTS = FarmConfig()
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands.  Those that were named set ``run`` to their module and function."""
+    top = argparse.ArgumentParser(
+        prog="farm", description="Speech and an avatar in, a talking video out."
+    )
+    version = importlib.metadata.version("lipfarm")
+    top.add_argument("--version", action="version", version=f"lipfarm {version}")
+    commands = top.add_subparsers(metavar="COMMAND")
+    _add_render(commands)
+    _add_serve(commands)
+    _add_jobs(commands)
+    _add_avatar(commands)
+    check = commands.add_parser("check", help="say what this installation has and lacks")
+    check.set_defaults(run=("farm.cli.check", "main"))
+    return top
+
+
+def _add_render(commands: Commands) -> None:
+    render = commands.add_parser("render", help="render a speech file to a video")
+    _add_job(render)
+    render.add_argument("--model", type=Path, metavar="DIR", help="directory of a model pair")
+    render.add_argument(
+        "--batch-size",
+        type=_whole(1, MAX_BATCH_SIZE),
+        metavar="N",
+        help=f"frames per inference call (default: {DEFAULTS.inference.batch_size})",
+    )
+    render.add_argument(
+        "--compositors", type=_whole(1, MAX_COMPOSITORS), metavar="N", help="(default: cores - 1)"
+    )
+    render.add_argument(
+        "--sequential", action="store_true", help="in one process, without a farm: the same frames"
+    )
+    _add_connect(render, "a running farm's address (default: start one for this job alone)")
+    render.set_defaults(run=("farm.cli.render", "main"))
+
+
+def _add_job(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "audio", metavar="AUDIO", help="any file with sound, or - for standard input"
+    )
+    command.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="OUT.mp4, OUT.mkv, or OUT/ for JPEGs"
+    )
+    command.add_argument(
+        "--avatar", default="demo", metavar="ID|PATH", help="avatar id or bundle (default: demo)"
+    )
+    command.add_argument(
+        "--video", choices=("h264", "mjpeg"), help="codec (default: h264); mjpeg keeps the JPEGs"
+    )
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_connect(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--connect", metavar="URL", help=what)
+    command.add_argument(
+        "--connect-timeout",
+        type=float,
+        default=CONNECT_TIMEOUT_S,
+        metavar="S",
+        help=f"seconds until nobody answers (default: {CONNECT_TIMEOUT_S:g})",
+    )
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = commands.add_parser("serve", help="run a farm until it is told to end")
+    serve.add_argument("--config", type=Path, metavar="FILE", help="see configs/farm.toml")
+    serve.add_argument("--endpoint", metavar="URL", help="where clients connect")
+    serve.add_argument(
+        "--compositors", type=_whole(1, MAX_COMPOSITORS), metavar="N", help="(default: cores - 1)"
+    )
+    serve.add_argument("--batch-size", type=_whole(1, MAX_BATCH_SIZE), metavar="N")
+    serve.set_defaults(run=("farm.cli.serve", "main"))
+
+
+def _add_jobs(commands: Commands) -> None:
+    own_farm = "the farm's address (default: this user's own farm)"
+    submit = commands.add_parser("submit", help="render on a running farm")
+    _add_job(submit)
+    submit.add_argument("--job-id", metavar="ID", help="yours to choose (default: random)")
+    submit.add_argument("--priority", type=_whole(-100, 100), default=0, help="higher goes first")
+    submit.add_argument("--deadline", type=float, metavar="S", help="give up after so many seconds")
+    status = commands.add_parser("status", help="a job's state, or the farm's own")
+    status.add_argument("job", nargs="?", metavar="JOB")
+    status.add_argument("--json", action="store_true")
+    cancel = commands.add_parser("cancel", help="cancel a job")
+    cancel.add_argument("job", metavar="JOB")
+    for name, command in (("submit", submit), ("status", status), ("cancel", cancel)):
+        _add_connect(command, own_farm)
+        command.set_defaults(run=("farm.cli.jobs", name))
+
+
+def _add_avatar(commands: Commands) -> None:
+    avatar = commands.add_parser("avatar", help="list, describe and verify avatars")
+    verbs = avatar.add_subparsers(required=True, metavar="VERB")
+    verbs.add_parser("list", help="the ids known here").set_defaults(
+        run=("farm.cli.avatar", "list_ids")
+    )
+    info = verbs.add_parser("info", help="what a bundle holds")
+    verify = verbs.add_parser("verify", help="check every byte of a bundle")
+    for verb, run in ((info, "info"), (verify, "verify")):
+        verb.add_argument("avatar", metavar="ID|PATH")
+        verb.set_defaults(run=("farm.cli.avatar", run))
+
+
+def _whole(least: int, most: int) -> Any:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: must be {least}..{most}")
+        return number
+
+    return parse

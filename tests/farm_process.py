@@ -1,0 +1,90 @@
+"""A real farm for tests: ``farm serve`` in a process of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from farm.client import Client
+
+START_S = 120.0
+
+
+@dataclass
+class RunningFarm:
+    """A farm that is ready."""
+
+    url: str
+    run_dir: Path
+    process: "subprocess.Popen[bytes]"
+
+    def client(self) -> Client:
+        return Client(self.url, connect_timeout_s=20)
+
+    def workers(self, role: str) -> list[psutil.Process]:
+        """The processes of one role: "broker", "audio", "inference" or "compositor"."""
+        wanted = "farm.broker" if role == "broker" else role
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if wanted in _words(child)]
+
+    def log(self) -> str:
+        return (self.run_dir / "log").read_text()
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@contextmanager
+def running_farm(
+    data: Path, *, config: str = "", options: tuple[str, ...] = (), **environment: str
+) -> Iterator[RunningFarm]:
+    """``farm serve`` with avatars from ``data``; ``config`` is TOML.  Ends it with SIGTERM."""
+    run_dir = Path(tempfile.mkdtemp(prefix="lf-", dir="/tmp"))  # a socket's path must be short
+    try:
+        (run_dir / "farm.toml").write_text(f'[farm]\nrun_dir = "{run_dir}/run"\n{config}')
+        process = start(run_dir, data, options, environment)
+        try:
+            wait_until(lambda: "ready at" in (run_dir / "log").read_text(), process)
+            yield RunningFarm(f"ipc://{run_dir}/run/client.sock", run_dir, process)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(60)
+    finally:
+        shutil.rmtree(run_dir)
+
+
+def start(
+    run_dir: Path, data: Path, options: tuple[str, ...], environment: dict[str, str]
+) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-P", "-m", "farm.entry", "serve"]
+    with open(run_dir / "log", "wb") as log:
+        return subprocess.Popen(
+            [*command, "--config", str(run_dir / "farm.toml"), *options],
+            stderr=log,
+            env={**os.environ, "LIPFARM_DATA": str(data), **environment},
+        )
+
+
+def wait_until(
+    happened: Callable[[], bool],
+    process: "subprocess.Popen[bytes] | None" = None,
+    timeout_s: float = START_S,
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        assert process is None or process.poll() is None, "the process is gone"
+        time.sleep(0.01)
