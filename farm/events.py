@@ -106,6 +106,14 @@ class FramesComposited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsUnreadable:
+    """A compositor could not read its slots: their ring is gone, or about to be said to be."""
+
+    worker: bytes
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkFailed:
     """A worker lives but could not do its task: the task's fault, not the worker's.
 
@@ -137,6 +145,7 @@ Event: TypeAlias = (
     | SpanEncoded
     | BatchRendered
     | FramesComposited
+    | SlotsUnreadable
     | WorkFailed
     | Ticked
 )

@@ -19,6 +19,7 @@ from farm.events import (
     Event,
     FramesComposited,
     JobOpened,
+    SlotsUnreadable,
     SpanEncoded,
     Ticked,
     WorkerBeat,
@@ -73,6 +74,8 @@ class Scheduler:
                 _take_slots(state, event)
             case FramesComposited():
                 _take_results(state, event)
+            case SlotsUnreadable():
+                _return_slots(state, event)
             case WorkFailed():
                 if job := state.by_serial().get(event.serial):
                     state.end(job, "fail", event.code, event.message)
@@ -267,6 +270,23 @@ def _take_results(state: FarmState, event: FramesComposited) -> None:
                 KeepResult(job_id=job.job_id, serial=job.serial, frame=lease.frame, slot=slot)
             )
         state.release(slot)
+
+
+def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
+    """Back to the queue: if their ring is really gone, they are lost when that is said."""
+    worker = state.workers.get(event.worker)
+    if worker is None:
+        return
+    jobs = state.by_serial()
+    for slot in event.slots:
+        lease = worker.leases.pop(slot, None)
+        if lease is None:
+            continue
+        if job := jobs.get(lease.serial):
+            job.move_frame(lease.frame, "returned")
+            state.rendered.append(lease)
+        else:
+            state.release(slot)
 
 
 def _check_deadlines(state: FarmState, now: float) -> None:

@@ -100,6 +100,11 @@ class WorkerDesk:
                 return self._span_done(worker, message, payloads, stores)
             case protocol.BatchDone():
                 return self._batch_done(worker, peer, message, stores)
+            case protocol.PasteLost():
+                leases = peer.tickets.pop(message.ticket)
+                return happened.SlotsUnreadable(
+                    worker=worker, slots=tuple(lease.slot for lease in leases)
+                )
             case protocol.PasteDone():
                 return self._paste_done(worker, peer, message, payloads, stores)
         return None
@@ -123,6 +128,7 @@ class WorkerDesk:
         if store is not None and payloads:
             features = np.frombuffer(payloads[0], np.float32).reshape(-1, FEATURE_SIZE)
             store.keep_features(message.span, features)
+            store.count_ms("audio", message.busy_ms)
         return happened.SpanEncoded(
             worker=worker,
             serial=message.serial,
@@ -156,7 +162,8 @@ class WorkerDesk:
         for lease, jpeg in zip(leases, payloads, strict=True):
             self._jpegs[lease.slot] = jpeg
             if (store := stores.get(lease.serial)) is not None:
-                store.count_ms("composite", message.busy_ms / len(leases))
+                store.count_ms("composite", message.composite_ms / len(leases))
+                store.count_ms("encode", message.encode_ms / len(leases))
         return happened.FramesComposited(worker=worker, slots=tuple(lease.slot for lease in leases))
 
     # What workers are asked.

@@ -1,5 +1,7 @@
 """The audio worker: spans of speech in, features out."""
 
+import time
+
 import numpy as np
 
 from workers.errors import WorkerError
@@ -24,6 +26,7 @@ class AudioWorker:
 
     def handle(self, task: EncodeSpan, payloads: list[bytes]) -> None:
         self._process.announce("encoding", SPAN_S)
+        begin = time.perf_counter()
         (samples,) = payloads
         speech = np.frombuffer(samples, np.float32)
         span = Span(task.span, task.first_sample, speech, task.total_samples)
@@ -33,4 +36,5 @@ class AudioWorker:
         except WorkerError as error:
             failure = TaskFailed(serial=task.serial, code="MODEL_FAILED", message=str(error))
             self._process.send(failure)
-        self._process.send(SpanDone(serial=task.serial, span=task.span), features)
+        busy_ms = 1e3 * (time.perf_counter() - begin)
+        self._process.send(SpanDone(serial=task.serial, span=task.span, busy_ms=busy_ms), features)

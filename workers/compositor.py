@@ -3,10 +3,10 @@
 It reads a slot only while it holds its lease, and keeps nothing of it.
 """
 
-import time
-
 import numpy as np
+from PIL import Image
 
+from shm.errors import NoSegment, NotARing, StaleDescriptor
 from shm.ring import Descriptor, RingReader
 from shm.segment import Segment, attach
 from workers.bundles import OpenBundles
@@ -16,7 +16,8 @@ from workers.frames import composite_frame
 from workers.kernels.paste import encode_jpeg
 from workers.kernels.tensors import to_pixels
 from workers.process import WorkerProcess
-from workers.protocol import Paste, PasteDone, Ready, TaskFailed
+from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
+from workers.stages import StageTimes
 
 TICKET_S = 60.0  #: a ticket takes milliseconds; a machine that swaps takes longer
 MAX_RINGS = 8  #: kept open; a ring that died is the first to go
@@ -37,22 +38,34 @@ class CompositorWorker:
 
     def handle(self, ticket: Paste, _payloads: list[bytes]) -> None:
         self._process.announce("compositing", TICKET_S)
-        begin = time.perf_counter()
-        jpegs = [self._jpeg(ticket, index) for index in range(len(ticket.slots))]
-        busy_ms = 1e3 * (time.perf_counter() - begin)
-        self._process.send(PasteDone(ticket=ticket.ticket, busy_ms=busy_ms), jpegs)
+        times = StageTimes()
+        try:
+            jpegs = [self._jpeg(ticket, index, times) for index in range(len(ticket.slots))]
+        except (NoSegment, NotARing, StaleDescriptor):
+            # The ring's owner has died, and its supervisor was faster than this ticket.
+            self._process.send(PasteLost(ticket=ticket.ticket))
+            return
+        done = PasteDone(
+            ticket=ticket.ticket,
+            composite_ms=1e3 * times.seconds.get("composite", 0.0),
+            encode_ms=1e3 * times.seconds.get("encode", 0.0),
+        )
+        self._process.send(done, jpegs)
 
-    def _jpeg(self, ticket: Paste, index: int) -> bytes:
+    def _jpeg(self, ticket: Paste, index: int, times: StageTimes) -> bytes:
         """One frame; empty when its job's data are at fault."""
         try:
-            return self._composite(ticket, index)
+            with times.stage("composite"):
+                image = self._composite(ticket, index)
+            with times.stage("encode"):
+                return encode_jpeg(image)
         except (BundleError, NotFinite) as error:
             code = "BAD_BUNDLE" if isinstance(error, BundleError) else "MODEL_FAILED"
             serial = ticket.serials[index]
             self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
             return b""
 
-    def _composite(self, ticket: Paste, index: int) -> bytes:
+    def _composite(self, ticket: Paste, index: int) -> Image.Image:
         descriptor = Descriptor(
             ring=ticket.rings[index],
             epoch=ticket.ring_epochs[index],
@@ -63,8 +76,7 @@ class CompositorWorker:
         output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
         (prediction,) = to_pixels(output)
         bundle = self._bundles.get(ticket.bundles[index])
-        image = composite_frame(bundle, ticket.frames[index], prediction, self._family)
-        return encode_jpeg(image)
+        return composite_frame(bundle, ticket.frames[index], prediction, self._family)
 
 
 class OpenRings:

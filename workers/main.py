@@ -1,13 +1,16 @@
 """``python -m workers.main``: one worker process.  Started by the supervisor, never by hand."""
 
 import argparse
+import sys
 from pathlib import Path
 
+from shm.errors import ShmError
 from shm.layout import RingLayout
 from shm.ring import RingWriter
 from shm.segment import attach
 from workers.audio import AudioWorker
 from workers.compositor import CompositorWorker
+from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
 from workers.model import Model
@@ -17,8 +20,16 @@ LOAD_S = 300.0  #: reading a large model from a slow disk
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Load, say so, and serve until the parent is gone."""
+    """Serve until the parent is gone; what cannot be served is said in one line, exit code 1."""
     arguments = _parser().parse_args(argv)
+    try:
+        _serve(arguments)
+    except (WorkerError, ShmError) as error:
+        print(f"farm: {arguments.name}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
     process = WorkerProcess(
         broker=arguments.broker,
         role=arguments.role,

@@ -48,6 +48,7 @@ class SpanDone:
 
     serial: int
     span: int
+    busy_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,15 @@ class PasteDone:
     """Payloads: a JPEG for each slot of the ticket, empty where its task failed."""
 
     ticket: int
-    busy_ms: float = 0.0
+    composite_ms: float = 0.0
+    encode_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasteLost:
+    """The slots of a ticket cannot be read: their ring is gone, or is going.  Nobody's fault."""
+
+    ticket: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,7 @@ class TaskFailed:
     message: str
 
 
-FROM_WORKER = wire.kinds(Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, TaskFailed)
+FROM_WORKER = wire.kinds(Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, PasteLost, TaskFailed)
 
 
 # Broker to worker.

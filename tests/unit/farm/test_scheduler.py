@@ -28,6 +28,7 @@ from farm.events import (
     ClientGone,
     DrainWanted,
     JobOpened,
+    SlotsUnreadable,
     Ticked,
     WorkerBeat,
     WorkFailed,
@@ -255,6 +256,26 @@ def test_a_result_from_a_ring_that_died_is_not_taken(farm: FakeFarm) -> None:
     for task in late:
         farm.finish(task)
     assert farm.jobs["a"].received == []
+    farm.add_worker("inference", n_blocks=4, batch_size=8)
+    farm.run()
+
+    assert farm.jobs["a"].received == list(range(8))
+
+
+def test_slots_that_could_not_be_read_are_leased_again_or_made_again(farm: FakeFarm) -> None:
+    farm.open("a", 8)
+    while not farm.leases():
+        farm.push("a")
+        if farm.tasks:
+            farm.finish(farm.tasks[0])
+    (ticket, *_) = [task for task in farm.tasks if isinstance(task, Composite)]
+    farm.tasks.remove(ticket)
+
+    slots = tuple(lease.slot for lease in ticket.leases)
+    farm.tell(SlotsUnreadable(worker=ticket.worker, slots=slots))
+    assert {lease.slot for lease in farm.leases()} >= set(slots)
+    (ring,) = [w.identity for w in farm.scheduler.state.workers.values() if w.role == "inference"]
+    farm.kill(ring)
     farm.add_worker("inference", n_blocks=4, batch_size=8)
     farm.run()
 
