@@ -79,6 +79,7 @@ class Client:
 
     def __init__(self, endpoint: str, *, connect_timeout_s: float = 5.0) -> None:
         """Raises NoFarm when nobody answers in time."""
+        self.url = endpoint
         self._endpoint: Endpoint = dealer(endpoint)
         self._waiter = Waiter(self._endpoint)
         self._jobs: dict[str, RemoteJob] = {}

@@ -3,6 +3,8 @@
 One pass, in bounded memory, so that a pipe works as well as a file.
 """
 
+import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +23,7 @@ STDIN = "-"
 SPAN_SAMPLES = SAMPLE_RATE_HZ  #: samples gathered before they are handed on: 1 s
 
 MAX_CHANNELS, MIN_RATE_HZ, MAX_RATE_HZ = 64, 1_000, 768_000
+SIGNAL_LATENCY_S = 0.2  #: until Ctrl-C is heard while a pipe is silent
 MAX_MISSING_S = 0.5  #: what encoders' paddings and rounded headers may hide
 MAX_LEVEL = 100.0  #: of a sample; beyond it, it is not sound on the scale -1..1
 
@@ -180,14 +183,13 @@ class _Source:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.name = getattr(stream, "name", "")  # its ending is a hint to libav
-        # A pipe gives what it has; a whole read would wait for more than there may ever be.
-        self._read_some = stream.read if stream.seekable() else stream.read1  # type: ignore[attr-defined]
         self._caught: BaseException | None = None
 
     def read(self, n: int) -> bytes:
+        if self._caught is not None:
+            return b""  # libav tries again after an end
         try:
-            some: bytes = self._read_some(n)
-            return some
+            return self._read_some(n)
         except BaseException as caught:  # noqa: BLE001 - raised again by raise_caught
             self._caught = caught
             return b""
@@ -196,8 +198,19 @@ class _Source:
         if self._caught is not None:
             raise self._caught
 
+    def _read_some(self, n: int) -> bytes:
+        """What a pipe has now: a whole read would wait for more than there may ever be."""
+        fd = self._stream.fileno()
+        # Back to Python now and then: a signal may have been delivered to a thread of libav's.
+        while not select.select([fd], [], [], SIGNAL_LATENCY_S)[0]:
+            pass
+        return os.read(fd, n)
+
 
 class _SeekableSource(_Source):
+    def _read_some(self, n: int) -> bytes:
+        return self._stream.read(n)
+
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._stream.seek(offset, whence)
 

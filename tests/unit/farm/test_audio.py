@@ -1,7 +1,10 @@
-import io
+import os
 import struct
 import sys
+import threading
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 from farm.errors import AudioUnreadable
+from farm.media import audio as audio_module
 from farm.media.audio import open_speech
 from farm.paths import DEMO_SPEECH
 from tests.material import read_speech
@@ -88,21 +92,25 @@ def test_compressed_sound_is_read_and_keeps_its_length(
     assert np.sqrt(np.mean(ours[8_000:24_000] ** 2)) == pytest.approx(0.5 / 2**0.5, rel=0.05)
 
 
+@contextmanager
+def stdin_from(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[None]:
+    """Standard input is a pipe into which somebody writes."""
+    read_fd, write_fd = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), open(write_fd, "wb") as pipe:
+            pipe.write(content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open(read_fd) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield
+    writer.join()
+
+
 def test_standard_input_is_read_as_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Pipe(io.RawIOBase):
-        def __init__(self, content: bytes) -> None:
-            self._bytes = io.BytesIO(content)
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
-            return self._bytes.readinto(buffer[:1000])
-
-    stdin = io.TextIOWrapper(io.BufferedReader(Pipe(DEMO_SPEECH.read_bytes())))
-    monkeypatch.setattr(sys, "stdin", stdin)
-
-    with open_speech("-") as reader:
+    with stdin_from(monkeypatch, DEMO_SPEECH.read_bytes()), open_speech("-") as reader:
         piped = np.concatenate([span.speech for span in reader.spans()])
 
     assert np.array_equal(piped, read_speech(DEMO_SPEECH))
@@ -254,18 +262,23 @@ def test_a_whole_file_misses_nothing() -> None:
 
 
 def test_what_interrupts_a_read_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
+    n_reads = 0
+    read = os.read
 
-        def read1(self, n: int | None = -1) -> bytes:
-            if self.tell() > 100_000:
-                raise KeyboardInterrupt
-            return super().read1(n)
+    def interrupted(fd: int, n: int) -> bytes:
+        nonlocal n_reads
+        n_reads += 1
+        if n_reads == 5:
+            raise KeyboardInterrupt
+        return read(fd, n)
 
-    stdin = io.TextIOWrapper(Interrupted(DEMO_SPEECH.read_bytes()))
-    monkeypatch.setattr(sys, "stdin", stdin)
-
-    with pytest.raises(KeyboardInterrupt), open_speech("-") as reader:
+    monkeypatch.setattr(audio_module.os, "read", interrupted)
+    with (
+        stdin_from(monkeypatch, DEMO_SPEECH.read_bytes()),
+        pytest.raises(KeyboardInterrupt),
+        open_speech("-") as reader,
+    ):
         for _ in reader.spans():
             pass
+
+    assert n_reads == 5, "libav tried again, and would have waited for ever"
