@@ -143,8 +143,8 @@ def _mouth_shape(g: Graph) -> tuple[str, str]:
     bands = g.node("Concat", *(g.sum(values, 2) for values in weighted), axis=2)  # [n, 16, 2]
     by_row = g.node("Transpose", bands, perm=[0, 2, 1])
     pair = g.sum(g.node("Mul", by_row, g.constant(_row_weights().T[None])), 2)  # [n, 2, 1]
-    pair = g.node("Sub", pair, g.constant([[[0.5], [0.35]]]))  # what silence and breath amount to
-    pair = _ramp(g, g.node("Mul", pair, g.constant([[[0.45], [0.55]]])))
+    pair = g.node("Sub", pair, g.constant([[[0.42], [0.35]]]))  # what silence and breath amount to
+    pair = _ramp(g, g.node("Mul", pair, g.constant([[[1.5], [1.8]]])))
     halves = (g.node("Gather", pair, g.constant([k], np.int64), axis=1) for k in range(2))
     shape = g.constant([-1, 1, 1, 1], np.int64)
     opening, widening = (g.node("Reshape", half, shape) for half in halves)

@@ -3,15 +3,13 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 
 import numpy as np
-import psutil
 import pytest
 
 from farm.avatars import find_avatar
 from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
-from shm.segment import PREFIX
+from tests.leaks import held
 from tests.material import noise_avatar, read_speech
 from workers.arrays import F32
 from workers.avatar import Bundle
@@ -21,24 +19,10 @@ from workers.model import Model
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     """Shared-memory names, descriptors and children are after each test what they were before."""
-    before = _held()
+    before = held()
     yield
-    after = _held()
+    after = held()
     assert after == before, "the test left something behind"
-
-
-def _held() -> dict[str, object]:
-    return {
-        "shared memory": sorted(n for n in os.listdir("/dev/shm") if n.startswith(PREFIX)),
-        "descriptors": sorted(_descriptors()),
-        "children": [child.pid for child in psutil.Process().children()],
-    }
-
-
-def _descriptors() -> Iterator[str]:
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # the listing's own descriptor is closed by now
-            yield os.readlink(f"/proc/self/fd/{name}")
 
 
 @pytest.fixture(scope="session", autouse=True)

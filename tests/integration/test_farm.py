@@ -16,8 +16,8 @@ import zmq
 from farm import protocol
 from farm.client import Client, JobFailed, JobRefused, JobSpec, NoFarm
 from farm.paths import DEMO_SPEECH
-from shm.segment import PREFIX
-from tests.farm_process import RunningFarm, running_farm, wait_until
+from tests.farm_process import RunningFarm, running_farm, start, wait_until
+from tests.leaks import left_segments
 from tests.material import EDGE_BOXES, in_pieces, noise_avatar, read_speech
 from workers import wire
 from workers.arrays import F32
@@ -50,7 +50,7 @@ def farm(data: Path, demo_bundle: Bundle) -> Iterator[RunningFarm]:
 @pytest.fixture(scope="module", autouse=True)
 def nothing_of_a_farm_is_left() -> Iterator[None]:
     yield
-    assert [name for name in os.listdir("/dev/shm") if name.startswith(PREFIX)] == []
+    assert left_segments() == []
 
 
 @pytest.fixture(autouse=True)
@@ -480,8 +480,6 @@ def test_nothing_is_left_after_the_supervisor_is_killed(data: Path) -> None:
 
 
 def test_too_little_shared_memory_is_said_with_both_numbers(data: Path) -> None:
-    from tests.farm_process import start
-
     with running_farm(data, config=FAST) as other:
         room = os.statvfs("/dev/shm")
         blocks = room.f_bavail * room.f_frsize // (64 * 1_228_800) + 2
