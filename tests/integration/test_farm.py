@@ -401,14 +401,16 @@ def test_a_worker_that_is_killed_costs_no_frame(
     assert frames == expected(data, "anna", long_speech, model)
 
 
-def test_the_farm_says_how_it_is(farm: RunningFarm) -> None:
+def test_the_farm_says_how_it_is(farm: RunningFarm, speech: F32) -> None:
     with farm.client() as client:
+        list(client.submit(JobSpec(audio=speech[:6_400], avatar="anna")))
         report = client.farm_status()
 
     assert report.is_ready
     assert not report.is_draining
     assert report.provider == "CPUExecutionProvider"
-    assert report.frames_sent > 0
+    assert report.frames_sent >= 10
+    assert report.jobs == []
 
 
 def test_sigterm_finishes_what_runs_and_refuses_what_comes(
