@@ -7,6 +7,7 @@ Started by the supervisor; ended by SIGTERM or the end of the supervisor.
 import argparse
 import json
 import secrets
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from farm import events as happened
 from farm import protocol as client_side
 from farm.catalog import Catalog
 from farm.control import Control, SupervisorGone
-from farm.errors import BadRequest
+from farm.errors import UnknownAvatar
 from farm.job_store import SAMPLE_BYTES, JobStore
 from farm.paths import Paths
 from farm.scheduler import Scheduler
@@ -36,6 +37,10 @@ KEEP_ALIVE_S = 2.0
 LINGER_S = 10.0  #: for clients to take their last frames, once the farm ends
 MESSAGES_A_TURN = 64  #: from one socket before the other one is looked at
 FRAMES_A_MESSAGE = 16
+MAX_JOBS_SHOWN = 32  #: ids in a report: a header has an end
+CLIENT_QUEUE = (
+    64  #: messages of one client that may wait to be read; the rest waits with the client
+)
 
 
 class Broker:
@@ -69,15 +74,15 @@ class Broker:
         self._stores: dict[int, JobStore] = {}  #: by serial
         self._opening: JobStore | None = None
         self._frames_sent = 0
-        self._is_ready = False
+        self._was_ready = False
         self._has_drained = False
         self._next_tick = self._next_keep_alive = self._begin
 
     def run(self) -> None:
         """Until the supervisor is gone."""
         while True:
-            self._waiter.wait(self._next_tick - time.monotonic())
-            if Waiter(self._life_fd).wait(0):
+            ready = self._waiter.wait(self._next_tick - time.monotonic())
+            if self._life_fd in ready:
                 return
             try:
                 self._read_control()
@@ -117,6 +122,7 @@ class Broker:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        self._control.flush()
         if now >= self._next_tick:
             self._next_tick = now + TICK_S
             self._events.append(happened.Ticked())
@@ -129,8 +135,12 @@ class Broker:
         for message in self._control.receive():
             match message.get("kind"):
                 case "gone":
-                    if (worker := self._desk.forget(message["pid"])) is not None:
+                    # One at a time, and forgotten last: what follows from one death may name the
+                    # next dead worker, of whom nobody has spoken yet.
+                    if (worker := self._desk.of_pid(message["pid"])) is not None:
                         self._events.append(happened.WorkerGone(worker))
+                        self._settle()
+                        self._desk.forget(worker)
                 case "drain":
                     self._events.append(happened.DrainWanted())
 
@@ -141,13 +151,17 @@ class Broker:
         if event is None:
             return
         self._events.append(event)
-        if isinstance(event, happened.WorkerReady | happened.BatchRendered):
-            self._control.send({"kind": "progress", "pid": self._desk.pid(event.worker)})
-        if isinstance(event, happened.WorkerReady) and not self._is_ready:
+        if isinstance(event, happened.WorkerReady):
             self._settle()
-            self._is_ready = self._desk.n_ready_by_role(self._scheduler.state) >= self._expected
-            if self._is_ready:
+            self._control.send({"kind": "progress", "pid": event.pid})
+            if self._is_complete and not self._was_ready:
+                self._was_ready = True
                 self._control.send({"kind": "ready"})
+
+    @property
+    def _is_complete(self) -> bool:
+        """Every worker that there should be is warm."""
+        return self._scheduler.state.n_workers_by_role() >= self._expected
 
     # Clients.  Whatever they send, the broker answers and goes on.
 
@@ -177,9 +191,12 @@ class Broker:
             case client_side.Status(job_id=job_id):
                 self._report(client, job_id)
             case client_side.Cancel(job_id=job_id):
+                job = self._scheduler.state.jobs.get(job_id)
+                if job is not None and job.client != client:
+                    self._tell(client, client_side.Cancelled(job_id=job_id))
                 self._events.append(happened.CancelWanted(client=client, job_id=job_id))
             case client_side.Credit(job_id=job_id, frames=frames):
-                if not 0 < frames <= client_side.MAX_CREDIT:
+                if frames <= 0:
                     raise wire.WireError("BAD_MESSAGE", f"credit of {frames} frames")
                 self._events.append(
                     happened.CreditGranted(client=client, job_id=job_id, frames=frames)
@@ -195,17 +212,14 @@ class Broker:
             if refusal is not None:
                 raise wire.WireError("BAD_MESSAGE", refusal)
             bundle, manifest = self._catalog.find(wanted.avatar)
-        except (BadRequest, BundleError, wire.WireError) as error:
-            code = {BadRequest: "UNKNOWN_AVATAR", BundleError: "BAD_BUNDLE"}
-            self._tell(
-                client,
-                client_side.Failed(
-                    job_id=wanted.job_id[: client_side.MAX_ID_CHARS],
-                    code=next((c for k, c in code.items() if isinstance(error, k)), "BAD_MESSAGE"),
-                    message=str(error),
-                    retryable=False,
-                ),
-            )
+        except wire.WireError as error:
+            self._refuse(client, wanted, error.code, str(error))
+            return
+        except UnknownAvatar as error:
+            self._refuse(client, wanted, "UNKNOWN_AVATAR", str(error))
+            return
+        except BundleError as error:
+            self._refuse(client, wanted, "BAD_BUNDLE", str(error))
             return
         self._opening = JobStore(wanted, client, bundle, manifest)
         now = time.monotonic()
@@ -221,6 +235,13 @@ class Broker:
         )
         self._settle()
         self._opening = None
+
+    def _refuse(self, client: bytes, wanted: client_side.Open, code: str, message: str) -> None:
+        job_id = wanted.job_id[: client_side.MAX_ID_CHARS]
+        self._tell(
+            client,
+            client_side.Failed(job_id=job_id, code=code, message=message, retryable=False),
+        )
 
     def _hear(
         self, client: bytes, message: client_side.Audio | client_side.End, payloads: list[bytes]
@@ -266,11 +287,12 @@ class Broker:
                 client_side.FarmReport(
                     server=self._server,
                     epoch=self._epoch,
-                    is_ready=self._is_ready,
+                    is_ready=self._is_complete,
                     is_draining=state.is_draining,
                     provider=self._desk.provider,
-                    jobs=list(state.jobs)[:256],
-                    workers=dict(self._desk.n_ready_by_role(state).items()),
+                    jobs=list(state.jobs)[:MAX_JOBS_SHOWN],
+                    n_jobs=len(state.jobs),
+                    workers=dict(state.n_workers_by_role()),
                     frames_sent=self._frames_sent,
                     uptime_s=time.monotonic() - self._begin,
                 ),
@@ -278,8 +300,13 @@ class Broker:
             return
         job = state.jobs.get(job_id)
         if job is None:
-            message = "no job of this id is running"
-            self._tell(client, client_side.Error(code="UNKNOWN_JOB", message=message))
+            unknown = client_side.Failed(
+                job_id=job_id[: client_side.MAX_ID_CHARS],
+                code="UNKNOWN_JOB",
+                message="no job of this id is running",
+                retryable=False,
+            )
+            self._tell(client, unknown)
             return
         self._tell(
             client,
@@ -383,12 +410,12 @@ class Broker:
 
 def _refusal(wanted: client_side.Open) -> str | None:
     """What is wrong with an Open; None when nothing is."""
-    if not 1 <= len(wanted.job_id) <= client_side.MAX_ID_CHARS:
-        return f"job_id must have 1..{client_side.MAX_ID_CHARS} characters"
+    if not client_side.JOB_ID.fullmatch(wanted.job_id):
+        return f"job_id must be 1..{client_side.MAX_ID_CHARS} of letters, digits, spaces and .:@_+-"
     if wanted.sample_format not in SAMPLE_BYTES:
         return f"sample_format must be one of {', '.join(SAMPLE_BYTES)}"
-    if not 0 <= wanted.credit <= client_side.MAX_CREDIT:
-        return f"credit must be 0..{client_side.MAX_CREDIT}"
+    if wanted.credit < 0:
+        return "credit must be at least 0"
     if not -100 <= wanted.priority <= 100:
         return "priority must be -100..100"
     if wanted.deadline_s is not None and not 0 < wanted.deadline_s < 1e9:
@@ -409,11 +436,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = json.loads(arguments.config_json)
     die_with_parent()
     known = {key: config["limits"][key] for key in Limits.__dataclass_fields__}
-    clients = router(
-        arguments.client_endpoint,
-        max_frame_bytes=client_side.MAX_CHUNK_BYTES + wire.MAX_HEADER_BYTES,
-    )
-    workers = router(arguments.worker_endpoint)
+    try:
+        clients = router(
+            arguments.client_endpoint,
+            max_frame_bytes=client_side.MAX_CHUNK_BYTES + wire.MAX_HEADER_BYTES,
+            receive_queue=CLIENT_QUEUE,
+        )
+        workers = router(arguments.worker_endpoint)
+    except OSError as error:
+        print(f"farm: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     broker = Broker(
         clients=clients,
         workers=workers,

@@ -6,6 +6,7 @@ from farm.avatars import DEMO_ID
 from farm.errors import UnknownAvatar
 from farm.paths import Paths
 from workers.avatar import MANIFEST, Bundle, Manifest, is_avatar_id
+from workers.errors import BundleError
 
 
 class Catalog:
@@ -17,8 +18,15 @@ class Catalog:
     def find(self, avatar_id: str) -> tuple[Path, Manifest]:
         """A bundle's directory and manifest.  Raises UnknownAvatar and BundleError."""
         for directory in self._candidates(avatar_id):
-            if (directory / MANIFEST).exists():
-                return directory, Bundle(directory).manifest
+            try:
+                if (directory / MANIFEST).exists():
+                    return directory, Bundle(directory).manifest
+            except OSError as error:
+                raise BundleError(f"avatar {avatar_id} cannot be read") from error
+            except BundleError as error:
+                # Where the farm keeps its files is not the clients' business.
+                reason = str(error).replace(f"{directory}/", "").replace(str(directory), avatar_id)
+                raise BundleError(reason) from error
         raise UnknownAvatar(f"{avatar_id[:64]!r}: the farm has no avatar of that id")
 
     def _candidates(self, avatar_id: str) -> list[Path]:

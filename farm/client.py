@@ -38,12 +38,16 @@ SILENCE_S = 15.0  #: the farm says something every 2 s while it has a job of our
 #: Codes whose cause lies with whoever submitted the job.
 CALLERS_CODES = frozenset(
     {"BAD_AUDIO", "BAD_BUNDLE", "BAD_MESSAGE", "BAD_VERSION", "CONFLICT", "DEADLINE",
-     "MODEL_FAILED", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB"}
+     "MODEL_FAILED", "SILENT", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB"}
 )  # fmt: skip
 
 
 class NoFarm(BadRequest):
     """Nobody answers at that address: start a farm there, or name another."""
+
+
+class NoAnswer(FarmError):
+    """The farm did not answer a question in time."""
 
 
 class FarmLost(FarmError):
@@ -83,13 +87,15 @@ class Client:
         self._endpoint: Endpoint = dealer(endpoint)
         self._waiter = Waiter(self._endpoint)
         self._jobs: dict[str, RemoteJob] = {}
-        self._answers: deque[Any] = deque()  #: to questions that are about no job of ours
+        self._answers: deque[Any] = deque()  #: to the question that is being asked
+        self._awaited: tuple[type, ...] = ()
+        self._asked_about = ""
         self.is_closed = False
         self.last_heard = time.monotonic()
         try:
-            self.send(protocol.Hello(client="lipfarm"))
-            self.welcome: protocol.Welcome = self._answer(protocol.Welcome, connect_timeout_s)
-        except TimeoutError:
+            hello = protocol.Hello(client="lipfarm")
+            self.welcome: protocol.Welcome = self._ask(hello, protocol.Welcome, connect_timeout_s)
+        except NoAnswer:
             self.close()
             raise NoFarm(f"{endpoint}: no farm answers within {connect_timeout_s:g} s") from None
 
@@ -102,6 +108,7 @@ class Client:
         if job_id in self._jobs:
             raise BadRequest(f"job {job_id!r} is running already")
         job = self._jobs[job_id] = RemoteJob(self, job_id, pieces_of(spec.audio))
+        self.last_heard = time.monotonic()  # the farm owes us nothing while we ask for nothing
         self.send(
             protocol.Open(
                 job_id=job_id,
@@ -113,34 +120,33 @@ class Client:
         )
         try:
             job.wait_until_accepted()
+        except JobFailed:
+            self.forget(job_id)
+            raise
         except BaseException:
-            self._jobs.pop(job_id, None)
+            self.forget(job_id)
+            self.send(protocol.Cancel(job_id=job_id))
             raise
         return job
 
     def farm_status(self, timeout_s: float = 5.0) -> protocol.FarmReport:
         """The farm's own state."""
-        self.send(protocol.Status())
-        report: protocol.FarmReport = self._answer(protocol.FarmReport, timeout_s)
+        report: protocol.FarmReport = self._ask(protocol.Status(), protocol.FarmReport, timeout_s)
         return report
 
     def job_status(self, job_id: str, timeout_s: float = 5.0) -> protocol.JobReport:
         """A job's state; its position counts the jobs ahead.  Raises JobRefused for an unknown."""
-        self.send(protocol.Status(job_id=job_id))
-        report: protocol.JobReport = self._answer(protocol.JobReport, timeout_s)
+        question = protocol.Status(job_id=job_id)
+        report: protocol.JobReport = self._ask(question, protocol.JobReport, timeout_s, job_id)
         return report
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str, timeout_s: float = 5.0) -> None:
         """Cancel a job, also another client's.  Raises JobRefused when it does not run."""
-        self.send(protocol.Cancel(job_id=job_id))
-        if job_id not in self._jobs:
-            # A job that runs is known to the farm until it is cancelled.
-            try:
-                self.job_status(job_id)
-            except JobRefused:
-                if any(isinstance(a, protocol.Failed) for a in self._answers):
-                    self._answers.clear()
-                    raise
+        question = protocol.Cancel(job_id=job_id)
+        if job_id in self._jobs:
+            self.send(question)  # its iterator hears of it
+        else:
+            self._ask(question, protocol.Cancelled, timeout_s, job_id)
 
     def close(self) -> None:
         """Cancel what runs and hang up."""
@@ -184,31 +190,38 @@ class Client:
             self.last_heard = time.monotonic()
             header, *payloads = frames
             try:
-                message = wire.decode(header, protocol.FROM_BROKER, protocol.VERSION)
+                message = wire.decode(
+                    header, protocol.FROM_BROKER, protocol.VERSION, is_lenient=True
+                )
             except wire.WireError as error:
                 if error.code == "UNKNOWN_KIND":
                     continue  # a newer farm has more to say
                 raise
-            job = self._jobs.get(getattr(message, "job_id", ""))
-            if job is not None and not isinstance(message, protocol.JobReport):
-                job.take(message, payloads)
-            elif not isinstance(message, protocol.KeepAlive):
+            job_id = getattr(message, "job_id", "")
+            if job_id == self._asked_about and isinstance(message, self._awaited):
                 self._answers.append(message)
+            elif job_id in self._jobs:
+                self._jobs[job_id].take(message, payloads)
         return n
 
-    def _answer(self, kind: type, timeout_s: float) -> Any:
-        """The answer to a question just asked.  Raises TimeoutError, JobRefused."""
+    def _ask(self, question: object, answer: type, timeout_s: float, job_id: str = "") -> Any:
+        """Ask, and wait for the answer.  Raises NoAnswer, JobRefused."""
+        refusals = (protocol.Error, protocol.Failed) if job_id else (protocol.Error,)
+        self._awaited, self._asked_about = (answer, *refusals), job_id
+        self._answers.clear()
+        self.send(question)
         deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
-            self.pump(min(left_s, 0.5))
-            for answer in list(self._answers):
-                if isinstance(answer, protocol.Error):
-                    self._answers.remove(answer)
-                    raise JobRefused(answer)
-                if isinstance(answer, kind):
-                    self._answers.remove(answer)
-                    return answer
-        raise TimeoutError
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.pump(min(left_s, 0.5))
+                if self._answers:
+                    said = self._answers.popleft()
+                    if isinstance(said, answer):
+                        return said
+                    raise JobRefused(said)
+        finally:
+            self._awaited = ()
+        raise NoAnswer(f"{self.url}: no answer within {timeout_s:g} s")
 
 
 class RemoteJob:

@@ -128,7 +128,6 @@ class LimitsSection:
     max_jobs: Annotated[int, whole(1, 10_000)] = 256
     max_jobs_per_client: Annotated[int, whole(1, 10_000)] = 64
     window_frames: Annotated[int, whole(1, 4096)] = 64
-    max_chunk_bytes: Annotated[int, whole(1024, 16 * 2**20)] = 2**20
     client_silence_s: Annotated[float, seconds(1, 3600)] = 30.0
 
 

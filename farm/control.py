@@ -19,10 +19,21 @@ class Control:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
         self._unfinished = b""
+        self._unsent = b""
 
     def send(self, message: dict[str, Any]) -> None:
-        """The supervisor reads all the time: a full line would mean that it is stuck."""
-        self._socket.sendall(json.dumps(message).encode() + b"\n")
+        """Say it now, or later if the supervisor does not read: it may be stopped."""
+        self._unsent += json.dumps(message).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        try:
+            n = self._socket.send(self._unsent) if self._unsent else 0
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise SupervisorGone from error
+        self._unsent = self._unsent[n:]
 
     def receive(self) -> list[dict[str, Any]]:
         """Every message that has arrived whole.  Raises SupervisorGone."""

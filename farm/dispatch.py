@@ -66,7 +66,7 @@ def _next_span(state: FarmState) -> tuple[Job, int] | None:
     for job in _by_turn(state):
         if job.spans_again:
             return job, job.spans_again.pop(0)
-        reach = job.next_sent + state.limits.window_frames + 2 * FRAMES_PER_SPAN
+        reach = job.next_sent + state.window_frames + 2 * FRAMES_PER_SPAN
         if job.next_span < job.n_ready_spans and job.next_span * FRAMES_PER_SPAN < reach:
             job.next_span += 1
             return job, job.next_span - 1
@@ -74,13 +74,17 @@ def _next_span(state: FarmState) -> tuple[Job, int] | None:
 
 
 def _by_turn(state: FarmState) -> list[Job]:
-    """Priority first, then the earliest deadline, then whoever waited longest."""
+    """Priority first, then the earliest deadline, then the client and job that waited longest."""
     never = float("inf")
+    client_turns: dict[bytes, int] = {}
+    for job in state.jobs.values():
+        client_turns[job.client] = max(job.last_turn, client_turns.get(job.client, 0))
     return sorted(
         state.jobs.values(),
         key=lambda job: (
             -job.priority,
             never if job.deadline is None else job.deadline,
+            client_turns[job.client],
             job.last_turn,
             job.serial,
         ),
@@ -127,7 +131,7 @@ def _form_batch(state: FarmState, worker: Worker) -> tuple[Run, ...]:
 
 def _runs(state: FarmState, job: Job, room: int) -> list[range]:
     """Frames of a job that can be dispatched now, lost ones first."""
-    fresh = job.open_frames(state.limits.window_frames)
+    fresh = job.open_frames(state.window_frames)
     frames = [*job.lost_frames, *fresh][:room]
     runs: list[range] = []
     for frame in frames:
@@ -144,9 +148,9 @@ def _assign_leases(state: FarmState) -> None:
         if not free:
             return
         worker = min(free, key=lambda worker: len(worker.leases))
-        taken = [
-            state.rendered.popleft() for _ in range(min(LEASES_A_MESSAGE, len(state.rendered)))
-        ]
+        # A share each while the pool is idle: eight slots for eight compositors are one each.
+        n = min(LEASES_A_MESSAGE, -(-len(state.rendered) // len(free)))
+        taken = [state.rendered.popleft() for _ in range(n)]
         for lease in taken:
             state.jobs[lease.job_id].move_frame(lease.frame, "lease")
             worker.leases[lease.slot] = lease

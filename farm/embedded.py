@@ -86,12 +86,21 @@ def _connected(
             if time.monotonic() > deadline:
                 raise NoStart(f"no answer after {START_S:g} s: {_last_line(root)}") from None
     with client:
-        while not client.farm_status(timeout_s=START_S).is_ready:
+        while not _is_ready(client):
             _require_alive(process, root)
             if time.monotonic() > deadline:
                 raise NoStart(f"not ready after {START_S:g} s: {_last_line(root)}")
             time.sleep(0.02)
         yield client
+
+
+def _is_ready(client: "Client") -> bool:
+    from farm.client import NoAnswer
+
+    try:
+        return client.farm_status(timeout_s=1.0).is_ready
+    except NoAnswer:
+        return False
 
 
 def _require_alive(process: "subprocess.Popen[bytes]", root: Path) -> None:

@@ -28,6 +28,7 @@ class JobStore:
         self.client = client
         self.bundle = str(bundle)
         self.manifest = manifest
+        self.digest = manifest.digest
         self.begin = time.monotonic()
         self.stage_ms: dict[str, float] = {}
         self._cutter = SpanCutter()
@@ -94,6 +95,11 @@ class JobStore:
         """Finished frames that leave for the client."""
         self._rows.drop_before(frames.stop)
         return [self._jpegs.pop(frame) for frame in frames]
+
+    def without_paths(self, message: str) -> str:
+        """Where the farm keeps its files is not the clients' business."""
+        avatar = self.opened.avatar
+        return message.replace(f"{self.bundle}/", "").replace(self.bundle, avatar)
 
     def count_ms(self, stage: str, ms: float) -> None:
         self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + ms

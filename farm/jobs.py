@@ -63,6 +63,7 @@ class Job:
 
     state: JobState = JobState.LISTENING
     n_samples: int = 0  #: of speech received
+    last_heard: float = 0.0  #: when speech last came, on the scheduler's clock
     granted_samples: int = 0  #: the client may send this many in all
     total_frames: int | None = None  #: known once the speech has ended
     total_spans: int | None = None
@@ -102,6 +103,11 @@ class Job:
     @property
     def is_over(self) -> bool:
         return self.state in OVER
+
+    @property
+    def owes_speech(self) -> bool:
+        """Whether its client could send speech and has not said that there is no more."""
+        return self.state is JobState.LISTENING and self.n_samples < self.granted_samples
 
     def open_frames(self, window_frames: int) -> range:
         """Frames that may be dispatched now for the first time."""

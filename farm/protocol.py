@@ -3,9 +3,10 @@
 Each message is a ZeroMQ multipart message: a msgpack map with ``v`` (1), ``kind`` and the fields
 below, then raw payload frames where a message says so.  Clients ignore kinds and fields they do
 not know.  The broker answers what it cannot take with ``error`` or ``failed``: a stable ``code``,
-a sentence for people, and whether trying again later can help.  docs: PROTOCOL.md.
+a sentence for people, and whether trying again later can help.  See PROTOCOL.md.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from workers import wire
@@ -14,7 +15,8 @@ VERSION = 1
 
 MAX_CHUNK_BYTES = 1 << 20  #: of one audio chunk: 16 s of float32
 MAX_ID_CHARS = 128
-MAX_CREDIT = 1 << 32  #: frames; more than any job has
+JOB_ID = re.compile(r"[A-Za-z0-9 .:@_+-]{1,128}")  #: safe in logs and on terminals
+MAX_CREDIT = 256  #: frames outstanding: what a client that does not read may cost; more is ignored
 
 
 # Client to broker.
@@ -164,10 +166,18 @@ class FarmReport:
     is_ready: bool
     is_draining: bool
     provider: str
-    jobs: list[str]
+    jobs: list[str]  #: the first few
+    n_jobs: int
     workers: dict[str, int]  #: role -> ready ones
     frames_sent: int
     uptime_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """To whoever cancelled somebody else's job; its owner hears ``failed``."""
+
+    job_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +200,7 @@ FROM_BROKER = wire.kinds(
     Error,
     JobReport,
     FarmReport,
+    Cancelled,
     Pong,
     KeepAlive,
 )

@@ -31,6 +31,7 @@ from farm.hands import Worker
 from farm.jobs import Job, JobState
 from farm.state import FarmState, Limits
 
+MAX_CREDIT = 256  #: frames outstanding, whatever a client grants: what one that stops reading costs
 FIRST_BEAT_S = 60.0  #: until a worker has said how often it will be heard
 
 
@@ -43,17 +44,16 @@ class Scheduler:
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event; give what is to be done because of it, in order."""
         state = self.state
-        state.commands = []
         match event:
             case JobOpened():
-                _open(state, event)
+                _open(state, event, now)
             case AudioArrived():
-                _hear(state, event)
+                _hear(state, event, now)
             case AudioEnded():
                 _end_audio(state, event)
             case CreditGranted():
                 if job := _own_job(state, event):
-                    job.credit += event.frames
+                    job.credit = min(job.credit + event.frames, MAX_CREDIT)
             case CancelWanted():
                 _cancel(state, event)
             case ClientGone(client):
@@ -68,6 +68,7 @@ class Scheduler:
             case WorkerBeat():
                 if worker := state.workers.get(event.worker):
                     worker.deadline = now + event.silent_s
+                return []
             case SpanEncoded():
                 _take_features(state, event)
             case BatchRendered():
@@ -82,13 +83,13 @@ class Scheduler:
             case Ticked():
                 _check_deadlines(state, now)
         assign(state)
-        return state.commands
+        return state.take_commands()
 
 
 # What clients want.
 
 
-def _open(state: FarmState, event: JobOpened) -> None:
+def _open(state: FarmState, event: JobOpened, now: float) -> None:
     refusal = _refusal(state, event)
     if refusal is not None:
         code, message, retryable = refusal
@@ -111,7 +112,8 @@ def _open(state: FarmState, event: JobOpened) -> None:
         avatar=event.avatar,
         priority=event.priority,
         deadline=event.deadline,
-        credit=event.credit,
+        credit=min(event.credit, MAX_CREDIT),
+        last_heard=now,
         last_turn=state.n_turns,
     )
     state.commands.append(
@@ -142,10 +144,11 @@ def _own_job(state: FarmState, event: AudioArrived | AudioEnded | CreditGranted)
     return job if job is not None and job.client == event.client else None
 
 
-def _hear(state: FarmState, event: AudioArrived) -> None:
+def _hear(state: FarmState, event: AudioArrived, now: float) -> None:
     job = _own_job(state, event)
     if job is None:
         return
+    job.last_heard = now
     job.n_samples += event.n_samples
     job.n_ready_spans = max(job.n_ready_spans, event.n_ready_spans)
     if job.state is not JobState.LISTENING:
@@ -191,6 +194,7 @@ def _add_worker(state: FarmState, event: WorkerReady, now: float) -> None:
         n_blocks=event.n_blocks,
         batch_size=event.batch_size,
     )
+    state.window_frames = max(state.window_frames, 3 * event.batch_size)
 
 
 def _remove_worker(state: FarmState, identity: bytes) -> None:
@@ -292,6 +296,9 @@ def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
 def _check_deadlines(state: FarmState, now: float) -> None:
     for job in [j for j in state.jobs.values() if j.deadline is not None and now > j.deadline]:
         state.end(job, "fail", "DEADLINE", "its deadline has passed")
+    silent_since = now - state.limits.client_silence_s
+    for job in [j for j in state.jobs.values() if j.owes_speech and j.last_heard < silent_since]:
+        state.end(job, "fail", "SILENT", "no speech came, though it was granted, for too long")
     for worker in state.workers.values():
         if now > worker.deadline:
             state.commands.append(KillWorker(worker=worker.identity, pid=worker.pid))

@@ -1,6 +1,6 @@
 """What the farm knows at one moment.  Changed by ``scheduler`` and ``dispatch``, by nobody else."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from farm.commands import Command, FinishJob, Lease, ReleaseSlots
@@ -14,6 +14,7 @@ class Limits:
     max_jobs: int = 256
     max_jobs_per_client: int = 64
     window_frames: int = 64  #: frames a job may be worked ahead of what its client was sent
+    client_silence_s: float = 30.0  #: a job without speech for so long, though it may, is given up
 
 
 class FarmState:
@@ -25,10 +26,15 @@ class FarmState:
         self.workers: dict[bytes, Worker] = {}
         self.rendered: deque[Lease] = deque()  #: in a slot, waiting for a compositor
         self.is_draining = False
+        self.window_frames = limits.window_frames  #: at least three batches: two at work, one done
         self.n_serials = 0
         self.n_batches = 0
         self.n_turns = 0
         self.commands: list[Command] = []  #: what the event at hand leads to
+        self.released: dict[bytes, list[Slot]] = {}  #: slots to give back, by their ring's owner
+
+    def n_workers_by_role(self) -> Counter[str]:
+        return Counter(worker.role for worker in self.workers.values())
 
     def by_serial(self) -> dict[int, Job]:
         return {job.serial: job for job in self.jobs.values()}
@@ -58,7 +64,14 @@ class FarmState:
         owner = self.workers.get(slot.worker)
         if owner is not None:
             owner.release(slot)
-            self.commands.append(ReleaseSlots(worker=slot.worker, slots=(slot,)))
+            self.released.setdefault(slot.worker, []).append(slot)
+
+    def take_commands(self) -> list[Command]:
+        """What the event led to; slots go back in one message to each ring's owner."""
+        released = [ReleaseSlots(worker=w, slots=tuple(s)) for w, s in self.released.items()]
+        commands = [*released, *self.commands]
+        self.commands, self.released = [], {}
+        return commands
 
     def validate(self) -> None:
         """Assert what must hold between any two events."""
@@ -83,7 +96,7 @@ class FarmState:
             see(lease.serial, lease.frame, FrameState.RENDERED)
         for job in self.jobs.values():
             assert not job.is_over
-            assert job.next_frame - job.next_sent <= self.limits.window_frames
+            assert job.next_frame - job.next_sent <= self.window_frames
             assert job.credit >= 0
             for frame, state in job.frames.items():
                 assert job.next_sent <= frame < job.next_frame

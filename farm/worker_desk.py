@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from farm import commands as todo
 from farm import events as happened
 from farm.job_store import JobStore
-from farm.state import FarmState
 from workers import protocol, wire
 from workers.features.windows import FEATURE_SIZE
 from workers.transport import Endpoint, Frame, PeerGone
@@ -45,19 +45,13 @@ class WorkerDesk:
     def receive(self) -> list[bytes] | None:
         return self._endpoint.receive()
 
-    def pid(self, worker: bytes) -> int:
-        return self._peers[worker].pid
+    def of_pid(self, pid: int) -> bytes | None:
+        """A process's identity; None if it never said a word."""
+        return next((who for who, peer in self._peers.items() if peer.pid == pid), None)
 
-    def n_ready_by_role(self, state: FarmState) -> Counter[str]:
-        return Counter(worker.role for worker in state.workers.values())
-
-    def forget(self, pid: int) -> bytes | None:
-        """A process was reaped; gives its identity, None if it never said a word."""
-        for identity, peer in self._peers.items():
-            if peer.pid == pid:
-                del self._peers[identity]
-                return identity
-        return None
+    def forget(self, worker: bytes) -> None:
+        """Its process was reaped."""
+        self._peers.pop(worker, None)
 
     def take_jpeg(self, slot: happened.Slot) -> bytes:
         """The JPEG that came with a slot just now."""
@@ -74,7 +68,9 @@ class WorkerDesk:
         worker, header, *payloads = frames
         message = wire.decode(header, protocol.FROM_WORKER, protocol.VERSION)
         if isinstance(message, protocol.Hello):
-            self._peers[worker] = _Peer(message.role, message.name, message.pid)
+            # Its first words may be read after its death was told: a ghost would be given work.
+            if Path(f"/proc/{message.pid}").exists():
+                self._peers[worker] = _Peer(message.role, message.name, message.pid)
             return None
         peer = self._peers.get(worker)
         if peer is None:
@@ -90,11 +86,12 @@ class WorkerDesk:
             case protocol.Beat():
                 return happened.WorkerBeat(worker=worker, silent_s=message.silent_s)
             case protocol.TaskFailed():
+                store = stores.get(message.serial)
                 return happened.WorkFailed(
                     worker=worker,
                     serial=message.serial,
                     code=message.code,
-                    message=message.message,
+                    message=store.without_paths(message.message) if store else message.message,
                 )
             case protocol.SpanDone():
                 return self._span_done(worker, message, payloads, stores)
@@ -169,7 +166,7 @@ class WorkerDesk:
     # What workers are asked.
 
     def pass_on(self, command: todo.Command, stores: Stores) -> None:
-        """Carry out a command that is for a worker."""
+        """Carry out a command that is for a worker; one that is gone cannot be told."""
         match command:
             case todo.EncodeSpan():
                 span = stores[command.serial].span(command.span)
@@ -200,6 +197,7 @@ class WorkerDesk:
             batch=command.batch,
             serials=[run.serial for run in command.runs],
             bundles=[stores[run.serial].bundle for run in command.runs],
+            digests=[stores[run.serial].digest for run in command.runs],
             first_frames=[run.frames.start for run in command.runs],
             counts=[len(run.frames) for run in command.runs],
         )
@@ -215,6 +213,7 @@ class WorkerDesk:
             ticket=self._n_tickets,
             serials=[lease.serial for lease in leases],
             bundles=[stores[lease.serial].bundle for lease in leases],
+            digests=[stores[lease.serial].digest for lease in leases],
             frames=[lease.frame for lease in leases],
             rings=[owner.ring for owner in owners],
             ring_epochs=[owner.ring_epoch for owner in owners],

@@ -21,7 +21,7 @@ def say(kind: str, *payload: bytes, **fields: object) -> None:
 
 
 say("open", job_id="plain", avatar=avatar, credit=100, sample_format="s16le")
-sent = seq = 0
+sent, seq, has_ended = 0, 0, False
 while True:
     header, *jpegs = socket.recv_multipart()
     message = msgpack.unpackb(header)
@@ -30,8 +30,9 @@ while True:
         for at in range(sent, min(end, len(pcm)), 64_000):
             say("audio", pcm[at : min(at + 64_000, end)], job_id="plain", seq=seq)
             seq += 1
-        if sent < len(pcm) <= end:
+        if end >= len(pcm) and not has_ended:
             say("end", job_id="plain")
+            has_ended = True
         sent = end
     elif message["kind"] == "frames":
         for index, jpeg in enumerate(jpegs, message["first"]):

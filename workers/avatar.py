@@ -137,7 +137,7 @@ class Bundle:
                     return self._open_files(descriptor)
                 except BundleError:
                     # It may have been replaced, and the old one's files removed under our eyes.
-                    if os.path.samestat(os.stat(descriptor), os.stat(directory)):
+                    if not _is_replaced(directory, descriptor):
                         raise
 
     def _open_files(self, descriptor: int) -> None:
@@ -198,6 +198,13 @@ def _integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{value!r} is not a whole number")
     return value
+
+
+def _is_replaced(directory: Path, descriptor: int) -> bool:
+    try:
+        return not os.path.samestat(os.stat(descriptor), os.stat(directory))
+    except OSError:
+        return False  # gone altogether
 
 
 @contextmanager

@@ -3,17 +3,25 @@
 from pathlib import Path
 
 from workers.avatar import Bundle
+from workers.errors import BundleError
+
+MAX_OPEN = 64  #: an open bundle costs address space, and the disk space of one that was replaced
 
 
 class OpenBundles:
-    """Bundles by directory.  An open one stays: it costs address space, not memory."""
+    """Bundles by directory and digest; the one that was opened first goes first."""
 
     def __init__(self) -> None:
-        self._bundles: dict[str, Bundle] = {}
+        self._bundles: dict[tuple[str, str], Bundle] = {}
 
-    def get(self, directory: str) -> Bundle:
-        """Raises BundleError."""
-        bundle = self._bundles.get(directory)
+    def get(self, directory: str, digest: str) -> Bundle:
+        """The bundle a job began with.  Raises BundleError, also when it was replaced since."""
+        bundle = self._bundles.get((directory, digest))
         if bundle is None:
-            bundle = self._bundles[directory] = Bundle(Path(directory))
+            bundle = Bundle(Path(directory))
+            if bundle.manifest.digest != digest:
+                raise BundleError(f"{directory}: was replaced while it was in use; try again")
+            if len(self._bundles) == MAX_OPEN:
+                del self._bundles[next(iter(self._bundles))]
+            self._bundles[directory, digest] = bundle
         return bundle

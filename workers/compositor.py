@@ -20,7 +20,6 @@ from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
 from workers.stages import StageTimes
 
 TICKET_S = 60.0  #: a ticket takes milliseconds; a machine that swaps takes longer
-MAX_RINGS = 8  #: kept open; a ring that died is the first to go
 
 
 class CompositorWorker:
@@ -75,7 +74,7 @@ class CompositorWorker:
         view = self._rings.get(descriptor.ring).view(descriptor)
         output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
         (prediction,) = to_pixels(output)
-        bundle = self._bundles.get(ticket.bundles[index])
+        bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
         return composite_frame(bundle, ticket.frames[index], prediction, self._family)
 
 
@@ -86,11 +85,16 @@ class OpenRings:
         self._rings: dict[str, tuple[Segment, RingReader]] = {}
 
     def get(self, name: str) -> RingReader:
+        """Raises NoSegment and NotARing."""
         if name not in self._rings:
-            if len(self._rings) == MAX_RINGS:
-                oldest = next(iter(self._rings))
-                segment, _ = self._rings.pop(oldest)
-                segment.close()
+            self._close_dead()
             segment = attach(name)
             self._rings[name] = (segment, RingReader(segment))
         return self._rings[name][1]
+
+    def _close_dead(self) -> None:
+        """A new ring mostly follows a dead one, whose memory is held by who still maps it."""
+        for name, (segment, _) in list(self._rings.items()):
+            if not segment.is_linked():
+                del self._rings[name]
+                segment.close()

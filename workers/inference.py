@@ -11,7 +11,7 @@ import numpy as np
 from shm.ring import RingWriter
 from workers.arrays import F32, U8
 from workers.bundles import OpenBundles
-from workers.errors import BundleError
+from workers.errors import BundleError, ModelError
 from workers.features.rows import audio_tensors
 from workers.features.windows import FEATURE_SIZE
 from workers.frames import inner_crops
@@ -78,11 +78,16 @@ class InferenceWorker:
         runs = [self._gather(task, index, rows) for index, rows in enumerate(payloads)]
         family = self._model.family
         out = np.frombuffer(self._ring.block_view(block, n), np.float32)
-        self._model.predict_into(
-            np.concatenate([run.canvases for run in runs]),
-            np.concatenate([run.audio for run in runs]),
-            out.reshape(n, *family.output_shape),
-        )
+        try:
+            self._model.predict_into(
+                np.concatenate([run.canvases for run in runs]),
+                np.concatenate([run.audio for run in runs]),
+                out.reshape(n, *family.output_shape),
+            )
+        except ModelError as error:
+            for serial in set(task.serials):
+                failure = TaskFailed(serial=serial, code="MODEL_FAILED", message=str(error))
+                self._process.send(failure)
         # Publish after the model has returned: a reader may look as soon as a descriptor leaves.
         lent = self._ring.publish(block, [(task.batch, k) for k in range(n)])
         self._process.send(
@@ -100,7 +105,7 @@ class InferenceWorker:
         audio = audio_tensors(np.frombuffer(rows, np.float32).reshape(-1, FEATURE_SIZE))
         family = self._model.family
         try:
-            bundle = self._bundles.get(task.bundles[index])
+            bundle = self._bundles.get(task.bundles[index], task.digests[index])
             bundle.require_family(family)
             crops = inner_crops(bundle, range(first, first + n), family)
         except BundleError as error:

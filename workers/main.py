@@ -41,7 +41,8 @@ def _serve(arguments: argparse.Namespace) -> None:
     process.announce("loading", LOAD_S)
     match arguments.role:
         case "audio":
-            AudioWorker(process, Model.load(arguments.model, arguments.threads)).start()
+            # One call at a time of a small model: more threads would only take turns.
+            AudioWorker(process, Model.load(arguments.model, threads=1)).start()
         case "inference":
             model = Model.load(arguments.model, arguments.threads)
             InferenceWorker(process, model, _ring(arguments)).start()

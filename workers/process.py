@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class WorkerProcess:
         self._life_fd = life_fd
         self._heartbeat_s = heartbeat_s
         self._silent_s = silent_s
+        self._last_beat = self._announced_until = 0.0
         die_with_parent()
         self.send(protocol.Hello(role=role, name=name, pid=os.getpid()))
 
@@ -45,8 +47,15 @@ class WorkerProcess:
         self._endpoint.send([wire.encode(message, protocol.VERSION), *payloads])
 
     def announce(self, phase: str, silent_s: float) -> None:
-        """Before a long piece of work: this is how long nothing will be heard."""
-        self.send(protocol.Beat(phase=phase, silent_s=max(silent_s, self._silent_s)))
+        """Before a piece of work: nothing may be heard for so long.  Said anew at half time."""
+        now = time.monotonic()
+        if now + silent_s / 2 > self._announced_until:
+            self._beat(phase, max(silent_s, self._silent_s))
+
+    def _beat(self, phase: str, silent_s: float) -> None:
+        self._last_beat = time.monotonic()
+        self._announced_until = self._last_beat + silent_s
+        self.send(protocol.Beat(phase=phase, silent_s=silent_s))
 
     def serve(self, handle: Handler) -> None:
         """Do what the broker asks, until the parent is gone."""
@@ -54,16 +63,12 @@ class WorkerProcess:
             while (frames := self._endpoint.receive()) is not None:
                 header, *payloads = frames
                 handle(wire.decode(header, protocol.FROM_BROKER, protocol.VERSION), payloads)
-                self._stop_if_orphaned()
-            self.send(protocol.Beat(phase="idle", silent_s=self._silent_s))
-            self._waiter.wait(self._heartbeat_s)
-            self._stop_if_orphaned()
-
-    def _stop_if_orphaned(self) -> None:
-        """The life pipe is never written to: something to read is its end."""
-        if Waiter(self._life_fd).wait(0):
-            self._endpoint.close()
-            sys.exit(0)
+            if time.monotonic() - self._last_beat >= self._heartbeat_s:
+                self._beat("idle", self._silent_s)
+            if self._life_fd in self._waiter.wait(self._heartbeat_s):
+                # The life pipe is never written to: something to read is its end.
+                self._endpoint.close()
+                sys.exit(0)
 
 
 def die_with_parent() -> None:

@@ -109,6 +109,7 @@ class RunBatch:
     batch: int
     serials: list[int]
     bundles: list[str]  #: directories
+    digests: list[str]  #: of the bundles: one may be replaced while the farm runs
     first_frames: list[int]
     counts: list[int]
 
@@ -126,6 +127,7 @@ class Paste:
     ticket: int
     serials: list[int]
     bundles: list[str]
+    digests: list[str]
     frames: list[int]
     rings: list[str]
     ring_epochs: list[int]

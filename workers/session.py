@@ -90,14 +90,21 @@ class Session:
         return output
 
     def run_into(self, inputs: Mapping[str, F32], out: F32) -> None:
-        """The same, written straight into ``out``: C-contiguous, of the output's shape."""
+        """The same, written straight into ``out``: C-contiguous, of the output's shape.
+
+        Raises ModelError.
+        """
         binding = self._session.io_binding()
         for name, tensor in inputs.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(tensor))
         binding.bind_output(
             self.outputs[0].name, "cpu", 0, np.float32, list(out.shape), out.ctypes.data
         )
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        # onnxruntime's exceptions share no base class of their own.
+        except Exception as error:
+            raise ModelError(_reason(error)) from error
 
 
 def _session_options(threads: int) -> ort.SessionOptions:

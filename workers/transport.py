@@ -3,6 +3,7 @@
 Messages are lists of frames; a ROUTER's begin with the peer's identity.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -24,12 +25,14 @@ class PeerGone(Exception):
 class Endpoint:
     """A ROUTER or DEALER; also its own context, so that closing it closes everything."""
 
-    def __init__(self, kind: int, *, max_frame_bytes: int = -1) -> None:
+    def __init__(
+        self, kind: int, *, max_frame_bytes: int = -1, receive_queue: int = FUSE_MESSAGES
+    ) -> None:
         self._context = zmq.Context(io_threads=1)
         self.socket = self._context.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.SNDHWM, FUSE_MESSAGES)
-        self.socket.setsockopt(zmq.RCVHWM, FUSE_MESSAGES)
+        self.socket.setsockopt(zmq.RCVHWM, receive_queue)
         self.socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
         if kind == zmq.ROUTER:
             # Without it a message to a dead peer vanishes without a word.
@@ -61,9 +64,12 @@ class Endpoint:
         self._context.term()
 
 
-def router(url: str, *, max_frame_bytes: int = -1) -> Endpoint:
-    """Bind.  Raises OSError when the address cannot be had."""
-    endpoint = Endpoint(zmq.ROUTER, max_frame_bytes=max_frame_bytes)
+def router(url: str, *, max_frame_bytes: int = -1, receive_queue: int = FUSE_MESSAGES) -> Endpoint:
+    """Bind.  Raises OSError when the address cannot be had.
+
+    ``receive_queue`` : messages of one peer that wait here; the rest waits with the peer.
+    """
+    endpoint = Endpoint(zmq.ROUTER, max_frame_bytes=max_frame_bytes, receive_queue=receive_queue)
     try:
         endpoint.socket.bind(url)
     except zmq.ZMQError as error:
@@ -94,4 +100,4 @@ class Waiter:
 
     def wait(self, timeout_s: float) -> set[object]:
         """Whatever has something to read: the endpoints' sockets and the descriptors."""
-        return {what for what, _ in self._poller.poll(max(0, int(timeout_s * 1000)))}
+        return {what for what, _ in self._poller.poll(max(0, math.ceil(timeout_s * 1000)))}

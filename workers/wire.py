@@ -9,6 +9,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgpack
@@ -54,8 +55,12 @@ def encode(message: object, version: int) -> bytes:
     return packed
 
 
-def decode(header: bytes, known: Mapping[str, type], version: int) -> Any:
+def decode(
+    header: bytes, known: Mapping[str, type], version: int, *, is_lenient: bool = False
+) -> Any:
     """A message from its header.
+
+    ``is_lenient`` : leave out fields that are not known, as a newer peer may send.
 
     Raises WireError: BAD_MESSAGE, BAD_VERSION, UNKNOWN_KIND or TOO_LARGE.
     """
@@ -66,6 +71,8 @@ def decode(header: bytes, known: Mapping[str, type], version: int) -> Any:
     message = known.get(kind) if isinstance(kind, str) else None
     if message is None:
         raise WireError("UNKNOWN_KIND", f"no message of kind {str(kind)[:40]!r}")
+    if is_lenient:
+        fields = {name: fields[name] for name in fields.keys() & _annotations(message).keys()}
     return _build(message, fields)
 
 
@@ -82,7 +89,7 @@ def _unpack(header: bytes) -> dict[str, Any]:
 
 
 def _build(message: type, fields: dict[str, Any]) -> Any:
-    annotations = typing.get_type_hints(message)
+    annotations = _annotations(message)
     unknown = fields.keys() - annotations.keys()
     if unknown:
         raise WireError("BAD_MESSAGE", f"unknown field {sorted(map(str, unknown))[0][:40]!r}")
@@ -93,6 +100,11 @@ def _build(message: type, fields: dict[str, Any]) -> Any:
         return message(**fields)
     except TypeError as error:
         raise WireError("BAD_MESSAGE", "a field is missing") from error
+
+
+@cache
+def _annotations(message: type) -> dict[str, Any]:
+    return typing.get_type_hints(message)
 
 
 def _fits(value: object, annotation: Any) -> bool:

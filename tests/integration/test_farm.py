@@ -16,6 +16,7 @@ import zmq
 from farm import protocol
 from farm.client import Client, JobFailed, JobRefused, JobSpec, NoFarm
 from farm.paths import DEMO_SPEECH
+from shm.segment import PREFIX
 from tests.farm_process import RunningFarm, running_farm, start, wait_until
 from tests.leaks import left_segments
 from tests.material import EDGE_BOXES, in_pieces, noise_avatar, read_speech
@@ -239,6 +240,7 @@ def test_what_is_no_message_gets_a_typed_error(raw: Raw, frames: list[bytes], co
         ({"job_id": ""}, "BAD_MESSAGE"),
         ({"job_id": "x" * 500}, "BAD_MESSAGE"),
         ({"credit": -1}, "BAD_MESSAGE"),
+        ({"job_id": "\x1b[31m"}, "BAD_MESSAGE"),
         ({"priority": 10**6}, "BAD_MESSAGE"),
         ({"deadline_s": -1.0}, "BAD_MESSAGE"),
         ({"sample_format": "mp3"}, "BAD_MESSAGE"),
@@ -399,6 +401,63 @@ def test_a_worker_that_is_killed_costs_no_frame(
         wait_until(lambda: client.farm_status().workers.get(role, 0) > 0)
 
     assert frames == expected(data, "anna", long_speech, model)
+
+
+def test_workers_of_two_kinds_that_die_at_once_cost_no_frame(
+    farm: RunningFarm, data: Path, speech: F32, model: Model
+) -> None:
+    long_speech = np.tile(speech, 3)
+    with farm.client() as client:
+        job = iter(client.submit(JobSpec(audio=long_speech, avatar="anna")))
+        frames = [next(job)]
+        # Both deaths are told to a broker that was away, in one reading.
+        (broker,) = farm.workers("broker")
+        broker.suspend()
+        for worker in [*farm.workers("compositor"), *farm.workers("inference")]:
+            worker.kill()
+        wait_until(lambda: len(farm.workers("compositor")) == 2 and all(farm.workers("inference")))
+        broker.resume()
+        frames += job
+
+    assert frames == expected(data, "anna", long_speech, model)
+
+
+def test_a_supervisor_that_is_stopped_stops_nobody_else(
+    farm: RunningFarm, data: Path, speech: F32, model: Model
+) -> None:
+    farm.process.send_signal(signal.SIGSTOP)
+    try:
+        assert run_job(farm, "anna", speech) == expected(data, "anna", speech, model)
+    finally:
+        farm.process.send_signal(signal.SIGCONT)
+
+
+def test_an_avatar_that_is_replaced_is_seen_by_the_next_job(
+    farm: RunningFarm, data: Path, speech: F32, model: Model
+) -> None:
+    noise_avatar(data / "avatars" / "changing", EDGE_BOXES[:1])
+    before = run_job(farm, "changing", speech[:9_000])
+    assert before == expected(data, "changing", speech[:9_000], model)
+
+    noise_avatar(data / "avatars" / "changing", EDGE_BOXES[1:])
+    after = run_job(farm, "changing", speech[:9_000])
+
+    assert after == expected(data, "changing", speech[:9_000], model)
+    assert after != before
+
+
+def test_dead_rings_are_not_kept_by_compositors(farm: RunningFarm, speech: F32) -> None:
+    for _ in range(3):
+        for worker in farm.workers("inference"):
+            worker.kill()
+        with farm.client() as client:
+            wait_until(lambda: client.farm_status().is_ready)
+            list(client.submit(JobSpec(audio=speech, avatar="anna")))
+
+    for compositor in farm.workers("compositor"):
+        maps = Path(f"/proc/{compositor.pid}/maps").read_text().splitlines()
+        dead = {line.split()[5] for line in maps if PREFIX in line and line.endswith("(deleted)")}
+        assert len(dead) <= 1
 
 
 def test_the_farm_says_how_it_is(farm: RunningFarm, speech: F32) -> None:

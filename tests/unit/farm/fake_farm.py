@@ -38,6 +38,7 @@ class FakeJob:
 
     client: bytes
     total_frames: int
+    is_eager: bool = False  #: grants credit for every frame it gets
     n_pushed: int = 0
     granted: int = 0
     has_ended: bool = False
@@ -82,6 +83,9 @@ class FakeFarm:
         self.commands += done
         for command in done:
             self._carry_out(command)
+        for command in done:
+            if isinstance(command, SendFrames) and self.jobs[command.job_id].is_eager:
+                self.grant(command.job_id, len(command.frames))
         return done
 
     def _carry_out(self, command: Command) -> None:
@@ -114,7 +118,7 @@ class FakeFarm:
 
     def open(self, job_id: str, total_frames: int, credit: int = 1 << 40, **more: object) -> None:
         client = b"client of " + job_id.encode()
-        self.jobs[job_id] = FakeJob(client, total_frames)
+        self.jobs[job_id] = FakeJob(client, total_frames, is_eager=credit >= 1_000)
         self.tell(JobOpened(client=client, job_id=job_id, avatar="a", credit=credit, **more))  # type: ignore[arg-type]
 
     def push(self, job_id: str) -> bool:

@@ -363,6 +363,69 @@ def test_a_failed_task_fails_its_job_only(farm: FakeFarm) -> None:
     assert farm.jobs["b"].received == list(range(100))
 
 
+def test_a_job_that_owes_speech_is_given_up(farm: FakeFarm) -> None:
+    farm.open("silent", 1_000)
+    farm.open("waits for credit", 10_000, credit=0)
+    farm.open("has ended", 100, credit=0)
+    for _ in range(60):
+        farm.push("waits for credit")
+        farm.push("has ended")
+    farm.now = 31
+
+    farm.tell(Ticked())
+
+    assert farm.jobs["silent"].verdict is not None
+    assert farm.jobs["silent"].verdict.code == "SILENT"
+    assert set(farm.scheduler.state.jobs) == {"waits for credit", "has ended"}
+
+
+def test_credit_is_no_more_than_a_reader_that_stops_may_cost(farm: FakeFarm) -> None:
+    farm.open("greedy", 1_000, credit=1 << 40)
+    farm.grant("greedy", 1 << 40)
+
+    assert farm.scheduler.state.jobs["greedy"].credit == 256
+
+
+def test_a_client_with_many_jobs_gets_no_more_than_one_with_few(farm: FakeFarm) -> None:
+    for k in range(6):
+        farm.open(f"many {k}", 400)
+        farm.jobs[f"many {k}"].client = farm.scheduler.state.jobs[f"many {k}"].client = b"many"
+    farm.open("one", 400)
+    for _ in range(40):
+        for name in farm.jobs:
+            farm.push(name)
+
+    while len(farm.jobs["one"].received) < 200:
+        farm.finish(farm.tasks[0])
+
+    others = sum(len(farm.jobs[f"many {k}"].received) for k in range(6))
+    assert others <= 200 + 3 * 64
+
+
+def test_few_slots_are_shared_by_an_idle_pool() -> None:
+    farm = FakeFarm()
+    farm.add_all_workers(n_compositors=8)
+    farm.open("a", 8)
+    while not farm.leases():
+        farm.push("a")
+        if farm.tasks:
+            farm.finish(farm.tasks[0])
+
+    assert [len(t.leases) for t in farm.tasks if isinstance(t, Composite)] == [1] * 8
+
+
+def test_a_window_always_holds_three_batches() -> None:
+    farm = FakeFarm(window_frames=8)
+    farm.add_all_workers(batch_size=32)
+    farm.open("a", 500)
+    for _ in range(30):
+        farm.push("a")
+    while spans := [task for task in farm.tasks if isinstance(task, EncodeSpan)]:
+        farm.finish(spans[0])
+
+    assert len([task for task in farm.tasks if isinstance(task, RunBatch)]) == 2
+
+
 def test_a_deadline_that_passes_fails_the_job(farm: FakeFarm) -> None:
     farm.open("a", 100, deadline=10.0)
     farm.now = 10.1
