@@ -147,7 +147,11 @@ class Broker:
     # Workers.
 
     def _take_worker_message(self, frames: list[bytes]) -> None:
-        event = self._desk.take(frames, self._stores)
+        try:
+            event = self._desk.take(frames, self._stores)
+        except wire.WireError as error:
+            print(f"farm: a worker sent what is no message: {error}", file=sys.stderr)
+            return
         if event is None:
             return
         self._events.append(event)

@@ -26,6 +26,7 @@ from farm.errors import BadRequest, FarmError
 from farm.media.audio import open_speech
 from workers import wire
 from workers.arrays import F32
+from workers.avatar import is_avatar_id
 from workers.transport import Endpoint, Waiter, dealer
 
 AudioSource: TypeAlias = "str | Path | F32 | Iterable[F32]"
@@ -84,7 +85,10 @@ class Client:
     def __init__(self, endpoint: str, *, connect_timeout_s: float = 5.0) -> None:
         """Raises NoFarm when nobody answers in time."""
         self.url = endpoint
-        self._endpoint: Endpoint = dealer(endpoint)
+        try:
+            self._endpoint: Endpoint = dealer(endpoint)
+        except OSError as error:
+            raise NoFarm(f"{endpoint}: is no address ({error.strerror})") from None
         self._waiter = Waiter(self._endpoint)
         self._jobs: dict[str, RemoteJob] = {}
         self._answers: deque[Any] = deque()  #: to the question that is being asked
@@ -105,6 +109,10 @@ class Client:
         Raises JobRefused, JobFailed, FarmLost, and AudioUnreadable for what is no sound.
         """
         job_id = spec.job_id if spec.job_id is not None else secrets.token_hex(8)
+        if not protocol.JOB_ID.fullmatch(job_id):
+            raise BadRequest(f"job id {job_id!r}: must be 1..128 letters, digits, spaces or .:@_+-")
+        if not is_avatar_id(spec.avatar):
+            raise BadRequest(f"avatar {spec.avatar!r}: is no id of an avatar")
         if job_id in self._jobs:
             raise BadRequest(f"job {job_id!r} is running already")
         job = self._jobs[job_id] = RemoteJob(self, job_id, pieces_of(spec.audio))

@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import stat
@@ -64,6 +65,7 @@ def run(
     everything taken down.
     """
     environment = dict(os.environ)
+    raise_open_files()
     run_dir = Path(config.farm.run_dir) if config.farm.run_dir else user_run_dir(environment)
     urls = endpoints(config, run_dir)
     specs = child_specs(config, paths, urls, n_cores=len(os.sched_getaffinity(0)))
@@ -85,6 +87,12 @@ def run(
             on_phase=partial(_tell, environment, lambda: on_ready(urls)),
         )
         return Supervisor(specs, orders).run()
+
+
+def raise_open_files() -> None:
+    """libzmq aborts when descriptors run out, and every client is one: take all that we may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def user_run_dir(environment: Mapping[str, str]) -> Path:
@@ -208,9 +216,14 @@ def make_private(run_dir: Path) -> None:
     with suppress(FileExistsError):
         run_dir.mkdir(mode=0o700, parents=True)
     # In /tmp another user may have made it, or a link to one of ours, before us.
-    if not _is_ours(run_dir):
+    if not _is_ours(run_dir) or _is_shared(run_dir):
         raise UnsafeDirectory(f"{run_dir}: must be a directory of our own, set farm.run_dir")
     run_dir.chmod(0o700)
+
+
+def _is_shared(directory: Path) -> bool:
+    """Like /tmp, or a disk's root: not ours to close to others."""
+    return bool(directory.stat().st_mode & stat.S_ISVTX) or directory.is_mount()
 
 
 def lock_files(run_dir: Path, urls: Endpoints) -> list[Path]:

@@ -27,6 +27,8 @@ class Worker:
     batches: dict[int, tuple[Run, ...]] = field(default_factory=dict)  #: at work
     blocks: dict[int, set[Slot]] = field(default_factory=dict)  #: batch -> slots not released
 
+    n_unreadable: int = 0  #: times its slots could not be read though it lives
+
     leases: dict[Slot, Lease] = field(default_factory=dict)  #: compositor
 
     @property

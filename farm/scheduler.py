@@ -32,6 +32,9 @@ from farm.jobs import Job, JobState
 from farm.state import FarmState, Limits
 
 MAX_CREDIT = 256  #: frames outstanding, whatever a client grants: what one that stops reading costs
+MAX_UNREADABLE = (
+    200  #: slots of a living worker: somebody removed its ring, and it must have another
+)
 FIRST_BEAT_S = 60.0  #: until a worker has said how often it will be heard
 
 
@@ -291,6 +294,10 @@ def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
             state.rendered.append(lease)
         else:
             state.release(slot)
+        if (owner := state.workers.get(slot.worker)) is not None:
+            owner.n_unreadable += 1
+            if owner.n_unreadable == MAX_UNREADABLE:
+                state.commands.append(KillWorker(worker=owner.identity, pid=owner.pid))
 
 
 def _check_deadlines(state: FarmState, now: float) -> None:

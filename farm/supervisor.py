@@ -23,10 +23,13 @@ from functools import partial
 from farm import restart
 from farm.errors import FarmError, IllegalTransition
 from farm.restart import ChildSpec, Incarnation, Orders, Phase
+from shm.errors import NoRoom
 from shm.segment import Segment, create, segment_name
 
 BROKER = "broker"
 MAX_LINE_BYTES = 65_536  #: far beyond any message of the control channel
+
+NO_ROOM_WAIT_S = 1.0  #: workers let go of a dead ring within a heartbeat
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +104,7 @@ class Supervisor:
         yield self._stop_at, partial(self._fail, restart.DrainTooLong(self._orders.drain_s))
         yield self._kill_at, self._kill_rest
         for child in self._children:
-            yield child.restart_at, partial(self._start, child)
+            yield child.restart_at, partial(self._start_again, child)
             yield child.late_at, partial(self._kill_late, child)
 
     def _read_signals(self) -> None:
@@ -150,6 +153,14 @@ class Supervisor:
         if spec.role != BROKER:
             child.late_at = time.monotonic() + self._orders.start_s
         _log.info("child started", extra={"child": spec.name, "pid": child.popen.pid})
+
+    def _start_again(self, child: _Child) -> None:
+        """The memory of the ring before may not be free yet: whoever maps it must let go first."""
+        try:
+            self._start(child)
+        except NoRoom as error:
+            _log.warning("no room yet", extra={"child": child.spec.name, "error": str(error)})
+            child.restart_at = time.monotonic() + NO_ROOM_WAIT_S
 
     def _reap(self, child: _Child) -> None:
         if child.spec.role == BROKER:

@@ -33,7 +33,7 @@ class CompositorWorker:
 
     def start(self) -> None:
         self._process.send(Ready())
-        self._process.serve(self.handle)
+        self._process.serve(self.handle, self._rings.close_dead)
 
     def handle(self, ticket: Paste, _payloads: list[bytes]) -> None:
         self._process.announce("compositing", TICKET_S)
@@ -87,13 +87,13 @@ class OpenRings:
     def get(self, name: str) -> RingReader:
         """Raises NoSegment and NotARing."""
         if name not in self._rings:
-            self._close_dead()
+            self.close_dead()
             segment = attach(name)
             self._rings[name] = (segment, RingReader(segment))
         return self._rings[name][1]
 
-    def _close_dead(self) -> None:
-        """A new ring mostly follows a dead one, whose memory is held by who still maps it."""
+    def close_dead(self) -> None:
+        """The memory of a ring that is gone is held by who still maps it: the next may need it."""
         for name, (segment, _) in list(self._rings.items()):
             if not segment.is_linked():
                 del self._rings[name]

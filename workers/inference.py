@@ -20,8 +20,8 @@ from workers.process import WorkerProcess
 from workers.protocol import BatchDone, Ready, ReleaseSlots, RunBatch, TaskFailed
 
 WARM_S = 300.0  #: a first CUDA run compiles and searches
-BATCH_S = 60.0  #: and this much more for each frame of a batch, on the slowest CPU
-FRAME_S = 5.0
+FIRST_BATCH_S, FRAME_S = 60.0, 5.0  #: of the first batch, and for each of its frames
+LEAST_BATCH_S, MANY_TIMES = 5.0, 20.0  #: of the others, and against the slowest frame so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class InferenceWorker:
         self._model = model
         self._ring = ring
         self._bundles = OpenBundles()
+        self._slowest_frame_s: float | None = None
 
     def start(self) -> None:
         self._process.announce("warming up", WARM_S)
@@ -72,7 +73,7 @@ class InferenceWorker:
 
     def _run(self, task: RunBatch, payloads: list[bytes]) -> None:
         n = sum(task.counts)
-        self._process.announce("running a batch", BATCH_S + FRAME_S * n)
+        self._process.announce("running a batch", self._allowed_s(n))
         begin = time.perf_counter()
         block = self._ring.claim_block()
         runs = [self._gather(task, index, rows) for index, rows in enumerate(payloads)]
@@ -90,14 +91,22 @@ class InferenceWorker:
                 self._process.send(failure)
         # Publish after the model has returned: a reader may look as soon as a descriptor leaves.
         lent = self._ring.publish(block, [(task.batch, k) for k in range(n)])
+        busy_s = time.perf_counter() - begin
+        self._slowest_frame_s = max(self._slowest_frame_s or 0.0, busy_s / n)
         self._process.send(
             BatchDone(
                 batch=task.batch,
                 slots=[descriptor.slot for descriptor in lent],
                 generations=[descriptor.generation for descriptor in lent],
-                busy_ms=1e3 * (time.perf_counter() - begin),
+                busy_ms=1e3 * busy_s,
             )
         )
+
+    def _allowed_s(self, n: int) -> float:
+        """How long a batch may take: many times what the slowest took, once one is known."""
+        if self._slowest_frame_s is None:
+            return FIRST_BATCH_S + FRAME_S * n
+        return LEAST_BATCH_S + MANY_TIMES * self._slowest_frame_s * n
 
     def _gather(self, task: RunBatch, index: int, rows: bytes) -> _Run:
         """A run's crops and tensors.  A damaged bundle fails its own job and nobody else's."""

@@ -57,14 +57,15 @@ class WorkerProcess:
         self._announced_until = self._last_beat + silent_s
         self.send(protocol.Beat(phase=phase, silent_s=silent_s))
 
-    def serve(self, handle: Handler) -> None:
-        """Do what the broker asks, until the parent is gone."""
+    def serve(self, handle: Handler, tidy: Callable[[], None] = lambda: None) -> None:
+        """Do what the broker asks, until the parent is gone; ``tidy`` up now and then."""
         while True:
             while (frames := self._endpoint.receive()) is not None:
                 header, *payloads = frames
                 handle(wire.decode(header, protocol.FROM_BROKER, protocol.VERSION), payloads)
             if time.monotonic() - self._last_beat >= self._heartbeat_s:
                 self._beat("idle", self._silent_s)
+                tidy()
             if self._life_fd in self._waiter.wait(self._heartbeat_s):
                 # The life pipe is never written to: something to read is its end.
                 self._endpoint.close()

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from farm.cli.parser import parser
 from farm.errors import FarmError
+from farm.signals import imports_are_done, raise_if_ended
 from shm.errors import ShmError
 from workers.errors import CallerFault, WorkerError
 
@@ -28,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CALLERS
     try:
         module, function = arguments.run
-        exit_code: int = getattr(import_module(module), function)(arguments)
+        command = getattr(import_module(module), function)
+        imports_are_done()
+        exit_code: int = command(arguments)
         sys.stdout.flush()
         return exit_code
     except CallerFault as error:
@@ -40,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FarmError, WorkerError, ShmError, OSError) as error:
         return _fail(EXIT_OURS, str(error))
     except Exception:  # noqa: BLE001 - the last stop: everything becomes an exit code here
+        raise_if_ended()  # what failed was interrupted
         traceback.print_exc()
         return _fail(EXIT_OURS, "this is a bug in lipfarm, please report it with the lines above")
 

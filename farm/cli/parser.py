@@ -72,7 +72,7 @@ def _add_connect(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--connect", metavar="URL", help=what)
     command.add_argument(
         "--connect-timeout",
-        type=float,
+        type=_seconds,
         default=CONNECT_TIMEOUT_S,
         metavar="S",
         help=f"seconds until nobody answers (default: {CONNECT_TIMEOUT_S:g})",
@@ -96,7 +96,9 @@ def _add_jobs(commands: Commands) -> None:
     _add_job(submit)
     submit.add_argument("--job-id", metavar="ID", help="yours to choose (default: random)")
     submit.add_argument("--priority", type=_whole(-100, 100), default=0, help="higher goes first")
-    submit.add_argument("--deadline", type=float, metavar="S", help="give up after so many seconds")
+    submit.add_argument(
+        "--deadline", type=_seconds, metavar="S", help="give up after so many seconds"
+    )
     status = commands.add_parser("status", help="a job's state, or the farm's own")
     status.add_argument("job", nargs="?", metavar="JOB")
     status.add_argument("--json", action="store_true")
@@ -131,3 +133,13 @@ def _whole(least: int, most: int) -> Any:
         return number
 
     return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be above 0")
+    return seconds

@@ -18,6 +18,7 @@ from farm.media.output import Output, check_output, new_output
 from farm.media.video import FrameSize, VideoCodec
 from farm.paths import TINY_MODEL
 from farm.progress import Advance, progress_bar
+from farm.signals import raise_if_ended
 from workers.arrays import F32
 from workers.features.windows import FPS
 from workers.model import Model
@@ -225,6 +226,12 @@ class _Collector:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            try:
+                raise_if_ended()  # before the output appears under its name
+            except BaseException:
+                self._stack.__exit__(*sys.exc_info())
+                raise
         self._stack.__exit__(*error)
         self._end = time.perf_counter()
 
@@ -232,6 +239,7 @@ class _Collector:
         """The speech for the models; its sound goes to the output on the way."""
         spans = self._reader.spans()
         while True:
+            raise_if_ended()
             with self._times.stage("decode"):
                 span = next(spans, None)
                 if span is None:
@@ -240,6 +248,7 @@ class _Collector:
             yield span.speech
 
     def add(self, jpeg: bytes) -> None:
+        raise_if_ended()
         with self._times.stage("write"):
             self._output.add_frame(jpeg)
         if self._n_frames == 0:

@@ -212,7 +212,11 @@ class _SeekableSource(_Source):
         return self._stream.read(n)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
+        try:
+            return self._stream.seek(offset, whence)
+        except BaseException as caught:  # noqa: BLE001 - raised again by raise_caught
+            self._caught = caught
+            return -1
 
     def tell(self) -> int:
         return self._stream.tell()

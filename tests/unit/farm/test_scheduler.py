@@ -282,6 +282,27 @@ def test_slots_that_could_not_be_read_are_leased_again_or_made_again(farm: FakeF
     assert farm.jobs["a"].received == list(range(8))
 
 
+def test_a_ring_that_nobody_can_read_is_replaced(farm: FakeFarm) -> None:
+    farm.open("a", 40)
+    while not of_kind(farm, KillWorker):
+        farm.push("a")
+        if farm.leases():
+            (ticket, *_) = [task for task in farm.tasks if isinstance(task, Composite)]
+            farm.tasks.remove(ticket)
+            slots = tuple(lease.slot for lease in ticket.leases)
+            farm.tell(SlotsUnreadable(worker=ticket.worker, slots=slots))
+        elif farm.tasks:
+            farm.finish(farm.tasks[0])
+
+    (kill,) = of_kind(farm, KillWorker)
+    farm.kill(kill.worker)
+    farm.add_worker("inference", n_blocks=4, batch_size=8)
+    farm.run()
+
+    assert kill.worker.startswith(b"inference")
+    assert farm.jobs["a"].received == list(range(40))
+
+
 def test_a_silent_worker_is_killed_once_its_own_deadline_has_passed(farm: FakeFarm) -> None:
     (identity,) = [w.identity for w in farm.scheduler.state.workers.values() if w.role == "audio"]
     farm.tell(WorkerBeat(worker=identity, silent_s=500))
