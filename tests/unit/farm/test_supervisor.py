@@ -122,6 +122,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup its word would stand
     with caught_signals() as signals_fd:
         yield Stage(
             tmp_path,
