@@ -5,6 +5,7 @@ The model writes its output where compositors will read it; only descriptors tra
 
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,10 +19,14 @@ from workers.frames import inner_crops
 from workers.model import Model
 from workers.process import WorkerProcess
 from workers.protocol import BatchDone, Ready, ReleaseSlots, RunBatch, TaskFailed
+from workers.session import CPU
 
 WARM_S = 300.0  #: a first CUDA run compiles and searches
 FIRST_BATCH_S, FRAME_S = 60.0, 5.0  #: of the first batch, and for each of its frames
 LEAST_BATCH_S, MANY_TIMES = 5.0, 20.0  #: of the others, and against the slowest frame so far
+
+
+Items = TypeVar("Items", U8, F32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class InferenceWorker:
         self._ring = ring
         self._bundles = OpenBundles()
         self._slowest_frame_s: float | None = None
+        # A GPU picks other kernels for other batch sizes, and searches for them each time.
+        self._pads = model.provider != CPU
 
     def start(self) -> None:
         self._process.announce("warming up", WARM_S)
@@ -58,10 +65,14 @@ class InferenceWorker:
         self._process.serve(self.handle)
 
     def _warm_up(self) -> None:
-        """The smallest batch: on a CPU the first run of a size is no slower than the next."""
-        family = self._model.family
-        crops = np.full((1, family.inner_px, family.inner_px, 3), 128, np.uint8)
-        self._model.predict(crops, np.zeros((1, *family.audio_shape), np.float32))
+        """The one size a GPU is given; on a CPU the first run of a size is as quick as the next."""
+        family, n = self._model.family, self._n_run(1)
+        crops = np.full((n, family.inner_px, family.inner_px, 3), 128, np.uint8)
+        self._model.predict(crops, np.zeros((n, *family.audio_shape), np.float32))
+
+    def _n_run(self, n: int) -> int:
+        """Frames the model is given for a batch of ``n``."""
+        return self._ring.layout.slots_per_block if self._pads else n
 
     def handle(self, task: RunBatch | ReleaseSlots, payloads: list[bytes]) -> None:
         match task:
@@ -77,13 +88,13 @@ class InferenceWorker:
         begin = time.perf_counter()
         block = self._ring.claim_block()
         runs = [self._gather(task, index, rows) for index, rows in enumerate(payloads)]
-        family = self._model.family
-        out = np.frombuffer(self._ring.block_view(block, n), np.float32)
+        n_run = self._n_run(n)
+        out = np.frombuffer(self._ring.block_view(block, n_run), np.float32)
         try:
             self._model.predict_into(
-                np.concatenate([run.canvases for run in runs]),
-                np.concatenate([run.audio for run in runs]),
-                out.reshape(n, *family.output_shape),
+                _filled(np.concatenate([run.canvases for run in runs]), n_run),
+                _filled(np.concatenate([run.audio for run in runs]), n_run),
+                out.reshape(n_run, *self._model.family.output_shape),
             )
         except ModelError as error:
             for serial in set(task.serials):
@@ -122,3 +133,12 @@ class InferenceWorker:
             self._process.send(TaskFailed(serial=serial, code="BAD_BUNDLE", message=str(error)))
             crops = np.zeros((n, family.inner_px, family.inner_px, 3), np.uint8)
         return _Run(crops, audio)
+
+
+def _filled(items: Items, n: int) -> Items:
+    """The items, and zeros behind them up to ``n``."""
+    if len(items) == n:
+        return items
+    filled = np.zeros((n, *items.shape[1:]), items.dtype)
+    filled[: len(items)] = items
+    return filled
