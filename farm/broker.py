@@ -13,24 +13,22 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from farm import commands as todo
 from farm import events as happened
 from farm import protocol as client_side
 from farm.catalog import Catalog
+from farm.client_desk import ClientDesk
 from farm.control import Control, SupervisorGone
-from farm.errors import UnknownAvatar
-from farm.job_store import SAMPLE_BYTES, JobStore
+from farm.job_store import JobStore
 from farm.paths import Paths
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from farm.worker_desk import WorkerDesk
 from workers import wire
-from workers.errors import BundleError
 from workers.features.windows import FPS
 from workers.process import die_with_parent
-from workers.transport import Again, Endpoint, Frame, PeerGone, Waiter, router
+from workers.transport import Endpoint, Waiter, router
 
 TICK_S = 0.25
 KEEP_ALIVE_S = 2.0
@@ -59,11 +57,9 @@ class Broker:
         server: str,
         epoch: int,
     ) -> None:
-        self._clients = clients
         self._control = control
         self._life_fd = life_fd
         self._waiter = Waiter(clients, workers, control.fd, life_fd)
-        self._catalog = catalog
         self._scheduler = Scheduler(limits)
         self._desk = WorkerDesk(workers)
         self._expected = Counter(expected)
@@ -72,7 +68,21 @@ class Broker:
         self._begin = time.monotonic()
         self._events: deque[happened.Event] = deque()
         self._stores: dict[int, JobStore] = {}  #: by serial
-        self._opening: JobStore | None = None
+        self._clients = ClientDesk(
+            clients,
+            catalog=catalog,
+            state=self._scheduler.state,
+            stores=self._stores,
+            events=self._events,
+            settle=self._settle,
+            welcome=client_side.Welcome(
+                server=server,
+                epoch=epoch,
+                max_chunk_bytes=client_side.MAX_CHUNK_BYTES,
+                max_jobs_per_client=limits.max_jobs_per_client,
+            ),
+            farm_report=self._farm_report,
+        )
         self._frames_sent = 0
         self._was_ready = False
         self._has_drained = False
@@ -89,7 +99,7 @@ class Broker:
             except SupervisorGone:
                 return
             self._read(self._desk.receive, self._take_worker_message)
-            self._read(self._clients.receive, self._take_client_message)
+            self._read(self._clients.receive, self._clients.take)
             self._tick()
             self._settle()
             if self._has_drained:
@@ -129,7 +139,7 @@ class Broker:
         if now >= self._next_keep_alive:
             self._next_keep_alive = now + KEEP_ALIVE_S
             for client in {job.client for job in self._scheduler.state.jobs.values()}:
-                self._tell(client, client_side.KeepAlive())
+                self._clients.tell(client, client_side.KeepAlive())
 
     def _read_control(self) -> None:
         for message in self._control.receive():
@@ -167,160 +177,19 @@ class Broker:
         """Every worker that there should be is warm."""
         return self._scheduler.state.n_workers_by_role() >= self._expected
 
-    # Clients.  Whatever they send, the broker answers and goes on.
-
-    def _take_client_message(self, frames: list[bytes]) -> None:
-        client, *rest = frames
-        try:
-            header = rest[0] if rest else b""
-            message = wire.decode(header, client_side.FROM_CLIENT, client_side.VERSION)
-            self._answer(client, message, rest[1:])
-        except wire.WireError as error:
-            self._tell(client, client_side.Error(code=error.code, message=str(error)))
-
-    def _answer(self, client: bytes, message: Any, payloads: list[bytes]) -> None:
-        match message:
-            case client_side.Hello():
-                self._tell(
-                    client,
-                    client_side.Welcome(
-                        server=self._server,
-                        epoch=self._epoch,
-                        max_chunk_bytes=client_side.MAX_CHUNK_BYTES,
-                        max_jobs_per_client=self._scheduler.state.limits.max_jobs_per_client,
-                    ),
-                )
-            case client_side.Ping(nonce=nonce):
-                self._tell(client, client_side.Pong(nonce=nonce))
-            case client_side.Status(job_id=job_id):
-                self._report(client, job_id)
-            case client_side.Cancel(job_id=job_id):
-                job = self._scheduler.state.jobs.get(job_id)
-                if job is not None and job.client != client:
-                    self._tell(client, client_side.Cancelled(job_id=job_id))
-                self._events.append(happened.CancelWanted(client=client, job_id=job_id))
-            case client_side.Credit(job_id=job_id, frames=frames):
-                if frames <= 0:
-                    raise wire.WireError("BAD_MESSAGE", f"credit of {frames} frames")
-                self._events.append(
-                    happened.CreditGranted(client=client, job_id=job_id, frames=frames)
-                )
-            case client_side.Open():
-                self._open(client, message)
-            case client_side.Audio() | client_side.End():
-                self._hear(client, message, payloads)
-
-    def _open(self, client: bytes, wanted: client_side.Open) -> None:
-        refusal = _refusal(wanted)
-        try:
-            if refusal is not None:
-                raise wire.WireError("BAD_MESSAGE", refusal)
-            bundle, manifest = self._catalog.find(wanted.avatar)
-        except wire.WireError as error:
-            self._refuse(client, wanted, error.code, str(error))
-            return
-        except UnknownAvatar as error:
-            self._refuse(client, wanted, "UNKNOWN_AVATAR", str(error))
-            return
-        except BundleError as error:
-            self._refuse(client, wanted, "BAD_BUNDLE", str(error))
-            return
-        self._opening = JobStore(wanted, client, bundle, manifest)
-        now = time.monotonic()
-        self._events.append(
-            happened.JobOpened(
-                client=client,
-                job_id=wanted.job_id,
-                avatar=wanted.avatar,
-                credit=wanted.credit,
-                priority=wanted.priority,
-                deadline=None if wanted.deadline_s is None else now + wanted.deadline_s,
-            )
-        )
-        self._settle()
-        self._opening = None
-
-    def _refuse(self, client: bytes, wanted: client_side.Open, code: str, message: str) -> None:
-        job_id = wanted.job_id[: client_side.MAX_ID_CHARS]
-        self._tell(
-            client,
-            client_side.Failed(job_id=job_id, code=code, message=message, retryable=False),
-        )
-
-    def _hear(
-        self, client: bytes, message: client_side.Audio | client_side.End, payloads: list[bytes]
-    ) -> None:
-        job = self._scheduler.state.jobs.get(message.job_id)
-        if job is None or job.client != client:
-            return  # late words about a job that is over
-        store = self._stores[job.serial]
-        try:
-            if isinstance(message, client_side.End):
-                store.end()
-                self._events.append(
-                    happened.AudioEnded(
-                        client=client,
-                        job_id=job.job_id,
-                        total_spans=store.total_spans,
-                        total_frames=store.total_frames,
-                    )
-                )
-                return
-            n_samples = sum(store.hear(message.seq, payload) for payload in payloads[:1])
-        except wire.WireError as error:
-            self._events.append(
-                happened.WorkFailed(
-                    worker=b"", serial=job.serial, code=error.code, message=str(error)
-                )
-            )
-            return
-        self._events.append(
-            happened.AudioArrived(
-                client=client,
-                job_id=job.job_id,
-                n_samples=n_samples,
-                n_ready_spans=store.n_ready_spans,
-            )
-        )
-
-    def _report(self, client: bytes, job_id: str) -> None:
+    def _farm_report(self) -> client_side.FarmReport:
         state = self._scheduler.state
-        if not job_id:
-            self._tell(
-                client,
-                client_side.FarmReport(
-                    server=self._server,
-                    epoch=self._epoch,
-                    is_ready=self._is_complete,
-                    is_draining=state.is_draining,
-                    provider=self._desk.provider,
-                    jobs=list(state.jobs)[:MAX_JOBS_SHOWN],
-                    n_jobs=len(state.jobs),
-                    workers=dict(state.n_workers_by_role()),
-                    frames_sent=self._frames_sent,
-                    uptime_s=time.monotonic() - self._begin,
-                ),
-            )
-            return
-        job = state.jobs.get(job_id)
-        if job is None:
-            unknown = client_side.Failed(
-                job_id=job_id[: client_side.MAX_ID_CHARS],
-                code="UNKNOWN_JOB",
-                message="no job of this id is running",
-                retryable=False,
-            )
-            self._tell(client, unknown)
-            return
-        self._tell(
-            client,
-            client_side.JobReport(
-                job_id=job.job_id,
-                state=job.state.value,
-                position=list(state.jobs).index(job_id),
-                frames_sent=job.next_sent,
-                total_frames=job.total_frames,
-            ),
+        return client_side.FarmReport(
+            server=self._server,
+            epoch=self._epoch,
+            is_ready=self._is_complete,
+            is_draining=state.is_draining,
+            provider=self._desk.provider,
+            jobs=list(state.jobs)[:MAX_JOBS_SHOWN],
+            n_jobs=len(state.jobs),
+            workers=dict(state.n_workers_by_role()),
+            frames_sent=self._frames_sent,
+            uptime_s=time.monotonic() - self._begin,
         )
 
     # Commands.
@@ -330,7 +199,7 @@ class Broker:
             case todo.AcceptJob():
                 self._accept(command)
             case todo.Refuse():
-                self._tell(
+                self._clients.tell(
                     command.client,
                     client_side.Failed(
                         job_id=command.job_id,
@@ -340,7 +209,7 @@ class Broker:
                     ),
                 )
             case todo.GrantAudio():
-                self._tell(
+                self._clients.tell(
                     command.client,
                     client_side.AudioCredit(job_id=command.job_id, samples=command.n_samples),
                 )
@@ -359,9 +228,9 @@ class Broker:
                 self._desk.pass_on(command, self._stores)
 
     def _accept(self, command: todo.AcceptJob) -> None:
-        assert self._opening is not None, "jobs are accepted while they are opened"
-        store = self._stores[command.serial] = self._opening
-        self._tell(
+        assert self._clients.opening is not None, "jobs are accepted while they are opened"
+        store = self._stores[command.serial] = self._clients.opening
+        self._clients.tell(
             command.client,
             client_side.Accepted(
                 job_id=command.job_id,
@@ -377,12 +246,12 @@ class Broker:
         self._frames_sent += len(jpegs)
         for k in range(0, len(jpegs), FRAMES_A_MESSAGE):
             header = client_side.Frames(job_id=command.job_id, first=command.frames.start + k)
-            self._tell(command.client, header, jpegs[k : k + FRAMES_A_MESSAGE])
+            self._clients.tell(command.client, header, jpegs[k : k + FRAMES_A_MESSAGE])
 
     def _finish(self, command: todo.FinishJob) -> None:
         store = self._stores.pop(command.serial)
         if command.state == "done":
-            self._tell(
+            self._clients.tell(
                 command.client,
                 client_side.Done(
                     job_id=command.job_id,
@@ -392,7 +261,7 @@ class Broker:
                 ),
             )
             return
-        self._tell(
+        self._clients.tell(
             command.client,
             client_side.Failed(
                 job_id=command.job_id,
@@ -402,29 +271,6 @@ class Broker:
                 frames=command.n_frames,
             ),
         )
-
-    def _tell(self, client: bytes, message: object, payloads: Sequence[Frame] = ()) -> None:
-        """Send to a client; one that is gone, or lets its queue run over, loses its jobs."""
-        header = wire.encode(message, client_side.VERSION)
-        try:
-            self._clients.send([client, header, *payloads])
-        except (PeerGone, Again):
-            self._events.append(happened.ClientGone(client))
-
-
-def _refusal(wanted: client_side.Open) -> str | None:
-    """What is wrong with an Open; None when nothing is."""
-    if not client_side.JOB_ID.fullmatch(wanted.job_id):
-        return f"job_id must be 1..{client_side.MAX_ID_CHARS} of letters, digits, spaces and .:@_+-"
-    if wanted.sample_format not in SAMPLE_BYTES:
-        return f"sample_format must be one of {', '.join(SAMPLE_BYTES)}"
-    if wanted.credit < 0:
-        return "credit must be at least 0"
-    if not -100 <= wanted.priority <= 100:
-        return "priority must be -100..100"
-    if wanted.deadline_s is not None and not 0 < wanted.deadline_s < 1e9:
-        return "deadline_s must be above 0"
-    return None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
