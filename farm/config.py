@@ -135,7 +135,7 @@ class LimitsSection:
 class HealthSection:
     heartbeat_s: Annotated[float, seconds(0.05, 60)] = 1.0
     liveness: Annotated[int, whole(2, 100)] = 5
-    start_s: Annotated[float, seconds(1, 3600)] = 60.0
+    start_s: Annotated[float, seconds(1, 3600)] = 300.0
     drain_s: Annotated[float, seconds(0, 86_400)] = 600.0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import zmq
 
 from farm.avatars import find_avatar
 from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
@@ -33,6 +34,16 @@ def user_paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
     os.environ["LIPFARM_CACHE"] = str(root / "cache")
     yield Paths(data=root / "data", cache=root / "cache")
     shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zero_copy_is_warm() -> None:
+    """pyzmq starts a thread with sockets of its own at the first send without a copy, for good."""
+    with zmq.Context() as context, context.socket(zmq.PAIR) as one, context.socket(zmq.PAIR) as two:
+        one.bind("inproc://warm")
+        two.connect("inproc://warm")
+        two.send(bytes(100_000), copy=False)
+        one.recv()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from farm.paths import DEMO_SPEECH
 from tests.acceptance.test_render_command import FARM, assert_refused, farm, listen_to_signals
 from tests.farm_process import RunningFarm, running_farm, wait_until
+from tests.leaks import held_beside_a_farm
 from tests.material import noise_avatar
 from workers.avatar import Bundle
 
@@ -22,8 +23,11 @@ FAST = "[inference]\nthreads = 1\n[health]\nliveness = 30\n"
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks() -> None:
-    """A module's farm outlives its tests."""
+def nothing_leaks() -> Iterator[None]:
+    """The module's farm outlives its tests; a worker that was killed got another ring."""
+    before = held_beside_a_farm()
+    yield
+    assert held_beside_a_farm() == before, "the test left something behind"
 
 
 @pytest.fixture(scope="module")

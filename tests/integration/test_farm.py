@@ -18,7 +18,7 @@ from farm.client import Client, JobFailed, JobRefused, JobSpec, NoFarm
 from farm.paths import DEMO_SPEECH
 from shm.segment import PREFIX
 from tests.farm_process import RunningFarm, running_farm, start, wait_until
-from tests.leaks import left_segments
+from tests.leaks import held_beside_a_farm, left_segments
 from tests.material import EDGE_BOXES, in_pieces, noise_avatar, read_speech
 from workers import wire
 from workers.arrays import F32
@@ -55,8 +55,11 @@ def nothing_of_a_farm_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks() -> None:
-    """A module's farm outlives its tests: what is left is looked at when it is down."""
+def nothing_leaks() -> Iterator[None]:
+    """The module's farm outlives its tests; a worker that was killed got another ring."""
+    before = held_beside_a_farm()
+    yield
+    assert held_beside_a_farm() == before, "the test left something behind"
 
 
 def expected(data: Path, avatar: str, speech: F32, model: Model) -> list[bytes]:
