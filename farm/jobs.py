@@ -66,12 +66,10 @@ class Job:
     last_heard: float = 0.0  #: when speech last came, on the scheduler's clock
     granted_samples: int = 0  #: the client may send this many in all
     total_frames: int | None = None  #: known once the speech has ended
-    total_spans: int | None = None
 
     n_ready_spans: int = 0  #: spans 0 .. n - 1 can be encoded
     next_span: int = 0  #: never handed out yet
     spans_again: list[int] = field(default_factory=list)  #: handed out to a worker that died
-    encoded_spans: int = 0
 
     n_ready_frames: int = 0  #: frames 0 .. n - 1 have all their feature rows
     next_frame: int = 0  #: never dispatched yet

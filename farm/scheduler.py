@@ -170,7 +170,7 @@ def _end_audio(state: FarmState, event: AudioEnded) -> None:
         state.end(job, "fail", "BAD_AUDIO", "holds no sound (0 samples)")
     else:
         job.move("end")
-        job.total_spans = job.n_ready_spans = event.total_spans
+        job.n_ready_spans = event.total_spans
         job.total_frames = event.total_frames
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
-WATCHDOG = "WATCHDOG=1"  #: send it only while the broker's loop turns
 
 
 def status(text: str) -> str:

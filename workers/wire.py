@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import msgpack
 
@@ -26,8 +26,6 @@ _LIMITS = {
     "max_map_len": 64,
     "max_ext_len": 0,
 }
-
-Message = TypeVar("Message")
 
 
 class WireError(WorkerError):
@@ -119,4 +117,4 @@ def _fits(value: object, annotation: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, annotation) is True
+    return bool(isinstance(value, annotation))
