@@ -1,4 +1,4 @@
-"""Find avatars: by id in the data directory, by path, or the built-in ``demo``."""
+"""Find avatars: by id in the data directory, by path, or one of the built-in drawn ones."""
 
 import fcntl
 import shutil
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from farm.demo.avatar import DRAWING_VERSION, draw_frames
+from farm.demo.look import LOOKS, Look
 from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
 from workers.arrays import U8
@@ -20,17 +21,23 @@ DEMO_ID = "demo"
 DEMO_SOURCE_VERSION = f"drawing {DRAWING_VERSION}"
 DEMO_FAMILY = FAMILIES["synctalk-328-ave"]
 
+DRAWN: dict[str, Look] = {
+    DEMO_ID: LOOKS["maya"],
+    **{name: look for name, look in LOOKS.items() if name != "maya"},
+}
+"""The built-in avatars by id: each is drawn and compiled when it is first used."""
+
 
 def find_avatar(name: str, paths: Paths, *, on_template: Callable[[], None]) -> Bundle:
     """Open the avatar called ``name``, an id or a path to a bundle.
 
-    ``on_template`` is called for each template frame drawn, when ``demo`` is used the first time.
+    ``on_template`` is called for each template frame drawn, when a built-in avatar is first used.
     Raises UnknownAvatar and BundleError.
     """
     if is_avatar_id(name) and (paths.avatars / name / MANIFEST).exists():
         return Bundle(paths.avatars / name)
-    if name == DEMO_ID:
-        return _demo_bundle(paths.demo_avatar, on_template)
+    if name in DRAWN:
+        return _drawn_bundle(name, paths.drawn_avatar(name), on_template)
     if name and Path(name).is_dir():
         return Bundle(Path(name))
     known = ", ".join(avatar_ids(paths))
@@ -38,40 +45,40 @@ def find_avatar(name: str, paths: Paths, *, on_template: Callable[[], None]) -> 
 
 
 def avatar_ids(paths: Paths) -> list[str]:
-    """Every id ``find_avatar`` knows, ``demo`` first."""
+    """Every id ``find_avatar`` knows: ``demo``, the other built-in ones, those the user built."""
     built = sorted(path.parent.name for path in paths.avatars.glob(f"*/{MANIFEST}"))
-    return [DEMO_ID, *(avatar_id for avatar_id in built if avatar_id != DEMO_ID)]
+    return [*DRAWN, *(avatar_id for avatar_id in built if avatar_id not in DRAWN)]
 
 
-def _demo_bundle(directory: Path, on_template: Callable[[], None]) -> Bundle:
-    """The demo avatar, drawn and compiled when the cache does not hold today's drawing."""
-    bundle = _current_demo(directory)
+def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], None]) -> Bundle:
+    """A built-in avatar, drawn and compiled when the cache does not hold today's drawing."""
+    bundle = _current(directory)
     if bundle is not None:
         return bundle
     try:
         with _only_one(directory.with_suffix(".lock")):
             # Somebody else may have drawn it while we waited.
-            if (bundle := _current_demo(directory)) is not None:
+            if (bundle := _current(directory)) is not None:
                 return bundle
             for leftover in directory.parent.glob(f".{directory.name}.*.partial"):
                 shutil.rmtree(leftover, ignore_errors=True)  # of one that was killed
             compile_avatar(
-                _demo_templates(on_template),
+                _templates(DRAWN[avatar_id], on_template),
                 directory,
-                avatar_id=DEMO_ID,
+                avatar_id=avatar_id,
                 source_version=DEMO_SOURCE_VERSION,
                 family=DEMO_FAMILY,
             )
     except OSError as error:
         raise CacheUnusable(
-            f"{directory}: the demo avatar cannot be kept there ({error.strerror});"
+            f"{directory}: a drawn avatar cannot be kept there ({error.strerror});"
             " LIPFARM_CACHE names another place"
         ) from error
     return Bundle(directory)
 
 
-def _current_demo(directory: Path) -> Bundle | None:
-    """The cached demo; None when it is not there, damaged, or not what we would draw today."""
+def _current(directory: Path) -> Bundle | None:
+    """The cached bundle; None when it is not there, damaged, or not what we would draw today."""
     try:
         bundle = Bundle(directory)
     except BundleError:
@@ -89,7 +96,7 @@ def _only_one(lock: Path) -> Iterator[None]:
         yield
 
 
-def _demo_templates(on_template: Callable[[], None]) -> Iterator[tuple[U8, Box]]:
-    for drawn in draw_frames():
+def _templates(look: Look, on_template: Callable[[], None]) -> Iterator[tuple[U8, Box]]:
+    for drawn in draw_frames(look):
         yield drawn.image_rgb, drawn.box
         on_template()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from farm.avatars import DEMO_ID
+from farm.avatars import DRAWN
 from farm.errors import UnknownAvatar
 from farm.paths import Paths
 from workers.avatar import MANIFEST, Bundle, Manifest, is_avatar_id
@@ -33,4 +33,4 @@ class Catalog:
         if not is_avatar_id(avatar_id):
             return []
         built = self._paths.avatars / avatar_id
-        return [built, self._paths.demo_avatar] if avatar_id == DEMO_ID else [built]
+        return [built, self._paths.drawn_avatar(avatar_id)] if avatar_id in DRAWN else [built]

@@ -11,15 +11,14 @@ class Paths:
     """The directories of one user."""
 
     data: Path  #: avatar bundles the user built: worth a backup
-    cache: Path  #: what can be made again: the demo avatar's bundle
+    cache: Path  #: what can be made again: the bundles of the drawn avatars
 
     @property
     def avatars(self) -> Path:
         return self.data / "avatars"
 
-    @property
-    def demo_avatar(self) -> Path:
-        return self.cache / "avatars" / "demo"
+    def drawn_avatar(self, avatar_id: str) -> Path:
+        return self.cache / "avatars" / avatar_id
 
 
 def user_paths() -> Paths:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from farm.demo.face import AXIS_X
 from farm.demo.layers import (
     Coverage,
     Layer,
@@ -17,6 +16,7 @@ from farm.demo.layers import (
     shifted,
     stroke,
 )
+from farm.demo.lips import AXIS_X
 from farm.demo.look import Look
 
 _EYE_X, _EYE_Y = 63.0, 259.5
@@ -46,9 +46,10 @@ def draw_eyes(layer: Layer, look: Look, *, lid: float, brow_px: float) -> None:
 
 
 def _draw_eye(layer: Layer, look: Look, side: int, lid: float) -> None:
+    raised = [(x, 7 + (y - 7) * look.eyes.height) if y < 7 else (x, y) for x, y in _UPPER_LID]
     lowered = [
         (x, y + (shut_y + 1 - y) * lid)
-        for (x, y), (_, shut_y) in zip(_UPPER_LID, _LOWER_LID, strict=True)
+        for (x, y), (_, shut_y) in zip(raised, _LOWER_LID, strict=True)
     ]
     upper, lower = _line(side, lowered), _line(side, _LOWER_LID)
     _draw_lids(layer, look, side, lid, lower)
@@ -59,7 +60,7 @@ def _draw_eye(layer: Layer, look: Look, side: int, lid: float) -> None:
 
 
 def _draw_lids(layer: Layer, look: Look, side: int, lid: float, lower: Points) -> None:
-    drop = 5 * lid
+    drop = 5 * lid + 26 * (1 - look.eyes.height)
     crease = _line(side, [(x, y + drop) for x, y in _CREASE])
     layer.tint(shape(_line(side, [*_CREASE, *_LOWER_LID[::-1]]), 3), look.blush, 0.2)
     layer.tint(glow(*_spot(side, 3, -14 + drop), 20, 5), look.skin_light, 0.35)
@@ -96,16 +97,22 @@ def _draw_iris(layer: Layer, look: Look, side: int, opening: Coverage) -> None:
 def _draw_lashes(
     layer: Layer, look: Look, side: int, lid: float, lowered: Sequence[tuple[float, float]]
 ) -> None:
-    corner, tip = (35.5, -3 + 6 * lid), (44, -9 + 8.5 * lid)
+    long = look.eyes.lashes
+    corner = (35.5, -2.5 - 0.5 * long + 6 * lid)
+    tip = (36 + 8 * long, -2.5 - 6.5 * long + 8.5 * lid)
     edge = _line(side, [*lowered[:-1], corner, tip])
-    layer.tint(stroke(edge, (1.4, 3.0, 4.6, 5.2, 5.6, 4.2, 0.6), 0.3), look.lash, 0.95)
+    thick = 0.5 + 0.5 * long
+    widths = [w * thick for w in (1.4, 3.0, 4.6, 5.2, 5.6, 4.2, 0.6)]
+    layer.tint(stroke(edge, widths, 0.3), look.lash, 0.95)
 
 
 def _draw_brow(layer: Layer, look: Look, side: int, brow_px: float) -> None:
     # The inner end rises less: lifting both alike looks astonished.
     rise = np.linspace(0.6, 1.1, len(_BROW)) * brow_px
-    line = _line(side, [(x, y - up) for (x, y), up in zip(_BROW, rise, strict=True)])
-    brow = stroke(line, _BROW_WIDTHS_PX, 1.0).fading(_spot(side, -37, -40), _spot(side, -22, -44))
+    arched = [(x, -43 + (y + 43) * look.eyes.brow_arch) for x, y in _BROW]
+    line = _line(side, [(x, y - up) for (x, y), up in zip(arched, rise, strict=True)])
+    widths = [w * look.eyes.brow_width for w in _BROW_WIDTHS_PX]
+    brow = stroke(line, widths, 1.0).fading(_spot(side, -37, -40), _spot(side, -22, -44))
     layer.tint(brow, look.brow, 0.9)
     layer.tint(stroke(shifted(line, 0, 1), (3, 5, 4, 2, 1), 1.6).within(brow), look.lash, 0.3)
 

@@ -4,6 +4,7 @@ Points are given in frame pixels, x to the right and y down; coverages and layer
 ``SCALE`` times finer.  This file knows nothing of persons.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +26,9 @@ _SUPERSAMPLING = 3
 
 _EDGE_PX = 0.42
 """Gaussian sigma in frame pixels of every edge: enough that a sway does not make it shimmer."""
+
+_EDGE_REACH = 2.2
+"""Sigmas on either side of an edge over which a smooth ramp looks like a Gaussian blur."""
 
 _GLOW_REACH = 3.6
 """Sigmas at which a glow is cut off: exp(-3.6 ** 2 / 2) is less than half a level of 255."""
@@ -73,7 +77,8 @@ class Layer:
     """A picture to be laid over others.
 
     ``rgba`` is float32 of shape (h, w, 4), 0..255, colours premultiplied by alpha; ``left`` and
-    ``top`` as in :class:`Coverage`.  The painting methods change ``rgba`` in place.
+    ``top`` as in :class:`Coverage`.  In memory its channels are planes, one after the other:
+    that is twice as quick.  The painting methods change ``rgba`` in place.
     """
 
     rgba: F32
@@ -83,11 +88,17 @@ class Layer:
     @classmethod
     def empty(cls, x0: int, y0: int, x1: int, y1: int) -> Self:
         """A clear layer over the half-open rectangle of frame pixels."""
-        shape = ((y1 - y0) * SCALE, (x1 - x0) * SCALE, 4)
-        return cls(np.zeros(shape, np.float32), x0 * SCALE, y0 * SCALE)
+        planes = np.zeros((4, (y1 - y0) * SCALE, (x1 - x0) * SCALE), np.float32)
+        return cls(planes.transpose(1, 2, 0), x0 * SCALE, y0 * SCALE)
 
     def copy(self) -> "Layer":
-        return replace(self, rgba=self.rgba.copy())
+        return replace(self, rgba=self.rgba.copy(order="K"))
+
+    def cut(self, x0: int, y0: int, x1: int, y1: int) -> "Layer":
+        """A copy of what lies in the half-open rectangle of frame pixels."""
+        rows = slice(y0 * SCALE - self.top, y1 * SCALE - self.top)
+        columns = slice(x0 * SCALE - self.left, x1 * SCALE - self.left)
+        return Layer(self.rgba[rows, columns].copy(order="K"), x0 * SCALE, y0 * SCALE)
 
     def cleared(self) -> "Layer":
         """A clear layer over the same rectangle."""
@@ -96,37 +107,48 @@ class Layer:
     def paint(self, coverage: Coverage, colour: Colour, opacity: float = 1.0) -> None:
         """Lay a colour over the layer, making it opaque where it was clear."""
         here, there = _overlap(self, coverage)
-        weight = (coverage.alpha[there] * np.float32(opacity))[..., None]
-        target = self.rgba[here]
-        target += (np.array((*colour, 255), np.float32) - target) * weight
+        weight = coverage.alpha[there] * np.float32(opacity)
+        for k, value in enumerate((*colour, 255.0)):
+            plane = self.rgba[(*here, k)]
+            plane += (np.float32(value) - plane) * weight
 
     def tint(self, coverage: Coverage, colour: Colour, opacity: float = 1.0) -> None:
         """Lay a colour over what is painted already; clear parts stay clear."""
         here, there = _overlap(self, coverage)
-        weight = (coverage.alpha[there] * np.float32(opacity))[..., None]
-        target = self.rgba[here]
-        solid = np.array((*colour, 255), np.float32) * (target[..., 3:] / 255)
-        target += (solid - target) * weight
+        weight = coverage.alpha[there] * np.float32(opacity)
+        painted = self.rgba[(*here, 3)] / np.float32(255)
+        for k, value in enumerate(colour):
+            plane = self.rgba[(*here, k)]
+            plane += (np.float32(value) * painted - plane) * weight
 
     def lay_over(self, upper: "Layer") -> None:
         """Composite a layer of the same rectangle on top of this one."""
         self.rgba[...] = upper.rgba + self.rgba * (1 - upper.rgba[..., 3:] / 255)
 
 
-def dithered(picture: F32) -> NDArray[np.uint8]:
+def dithered(picture: F32, left: int = 0, top: int = 0) -> NDArray[np.uint8]:
     """Round a (h, w, channels) picture of 0..255 to uint8 with fixed noise.
 
     All channels of a pixel share their noise, so that no premultiplied colour exceeds its alpha.
+    The noise depends on the place alone: a part that begins at ``left``, ``top`` is rounded as it
+    is within the whole.
     """
     height, width, _ = picture.shape
-    rounded: NDArray[np.uint8] = (picture + _noise(height, width)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = (picture + _noise(height, width, left, top)).astype(np.uint8)
     return rounded
 
 
-@lru_cache(maxsize=4)
-def _noise(height: int, width: int) -> F32:
+_NOISE_SIDE = 509
+"""Layer pixels after which the noise repeats."""
+
+
+@lru_cache(maxsize=8)
+def _noise(height: int, width: int, left: int, top: int) -> F32:
     # Below 1 by more than a float32 step at 255: full alpha must not wrap around to 0.
-    return np.random.default_rng(1).uniform(0, 0.999, (height, width, 1)).astype(np.float32)
+    tile = np.random.default_rng(1).uniform(0, 0.999, (_NOISE_SIDE, _NOISE_SIDE, 1))
+    rows = np.arange(top, top + height) % _NOISE_SIDE
+    columns = np.arange(left, left + width) % _NOISE_SIDE
+    return tile[rows[:, None], columns].astype(np.float32)
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -192,6 +214,30 @@ def stroke(centre_line: Points, widths_px: Sequence[float], softness_px: float =
     return shape(ribbon(centre_line, widths_px), softness_px)
 
 
+def between(left: int, upper: F32, lower: F32, softness_px: float = 0.0) -> Coverage:
+    """What lies between two edges; nothing where they meet or cross.
+
+    ``upper`` and ``lower`` hold the y of the edges, in frame pixels, at each layer column from
+    ``left`` on.  Much quicker than ``shape``, and it changes smoothly however thin it gets.
+    """
+    reach = (softness_px + _EDGE_PX) * _EDGE_REACH
+    top = math.floor((float(upper.min()) - 2 * reach) * SCALE)
+    bottom = math.ceil((float(lower.max()) + 2 * reach) * SCALE)
+    y = ((np.arange(top, max(bottom, top + 1)) + 0.5) / SCALE).astype(np.float32)[:, None]
+    alpha = _below(y, upper, reach) - _below(y, np.maximum(upper, lower), reach)
+    return Coverage(alpha, left, top)
+
+
+def _below(y: F32, edge: F32, reach_px: float) -> F32:
+    """0 above the edge and 1 below it, smooth over ``reach_px`` on either side."""
+    # A steep edge is nearer than it is high.
+    slope = np.gradient(edge) * SCALE
+    widths = (2 * reach_px * np.sqrt(1 + np.minimum(slope**2, 9))).astype(np.float32)
+    t = np.clip((y - edge) / widths + np.float32(0.5), 0, 1)
+    ramp: F32 = t * t * (3 - 2 * t)
+    return ramp
+
+
 def glow(x: float, y: float, sigma_x: float, sigma_y: float) -> Coverage:
     """A Gaussian spot: 1 in the middle."""
     reach_x, reach_y = sigma_x * _GLOW_REACH, sigma_y * _GLOW_REACH
@@ -199,8 +245,9 @@ def glow(x: float, y: float, sigma_x: float, sigma_y: float) -> Coverage:
     width, height = int(2 * reach_x * SCALE) + 2, int(2 * reach_y * SCALE) + 2
     spot = Coverage(np.empty((height, width), np.float32), left, top)
     column, row = _grid(spot)
-    square = ((column - x) / sigma_x) ** 2 + ((row - y) / sigma_y) ** 2
-    return replace(spot, alpha=np.exp(-square / 2).astype(np.float32))
+    across, down = (column - x) / np.float32(sigma_x), (row - y) / np.float32(sigma_y)
+    # A product of two lines: far fewer exponentials than pixels.
+    return replace(spot, alpha=np.exp(-(across**2) / 2) * np.exp(-(down**2) / 2))
 
 
 def disc(x: float, y: float, radius_px: float, softness_px: float = 0.0) -> Coverage:

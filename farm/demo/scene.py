@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from farm.demo.face import AXIS_X, FACE
+from farm.demo.face import face_outline
 from farm.demo.layers import F32, Layer, curve, glow, mirrored, mix, outline, shape, shifted, stroke
+from farm.demo.lips import AXIS_X
 from farm.demo.look import Look
 
 _N_LAMPS = 22
@@ -50,15 +51,26 @@ def draw_body(layer: Layer, look: Look) -> None:
 
 
 def _draw_neck(layer: Layer, look: Look) -> None:
-    neck = shape(outline(mirrored(_NECK, AXIS_X)), 0.3)
+    wide = [(AXIS_X + (x - AXIS_X) * _widening(look, y), y) for x, y in _NECK]
+    neck = shape(outline(mirrored(wide, AXIS_X)), 0.3)
     layer.paint(neck, look.skin)
-    layer.tint(shape(shifted(FACE, 5, 36), 11), mix(look.skin_shade, look.lip_line, 0.12), 0.9)
+    layer.tint(
+        shape(shifted(face_outline(look), 5, 36), 11),
+        mix(look.skin_shade, look.lip_line, 0.12),
+        0.9,
+    )
     layer.tint(glow(AXIS_X + 70, 540, 26, 70), look.skin_shade, 0.6)
     layer.tint(glow(AXIS_X - 74, 540, 18, 60), look.skin_shade, 0.4)
     layer.tint(glow(AXIS_X - 22, 584, 26, 30), look.skin_light, 0.35)
     for side in (-1, 1):
         bone = curve([(AXIS_X + side * x, y) for x, y in [(12, 626), (34, 614), (70, 604)]])
         layer.tint(stroke(bone, (1, 6, 1), 3), look.skin_shade, 0.3)
+
+
+def _widening(look: Look, y: float) -> float:
+    """A strong neck is wide under the chin; the collar is everybody's."""
+    below_chin = min(max((580 - y) / 60, 0), 1)
+    return 1 + (look.neck_width - 1) * below_chin
 
 
 def _draw_top(layer: Layer, look: Look) -> None:

@@ -47,13 +47,28 @@ def finished(layer: Layer) -> Sheet:
     """The layer in 8 bits, dithered against banding."""
     height, width, _ = layer.rgba.shape
     # frombytes: fromarray knows no premultiplied mode.
-    image = Image.frombytes("RGBa", (width, height), dithered(layer.rgba).tobytes())
+    pixels = dithered(layer.rgba, layer.left, layer.top)
+    image = Image.frombytes("RGBa", (width, height), pixels.tobytes())
     return Sheet(image, layer.left, layer.top)
+
+
+def pasted(sheet: Sheet, upper: Sheet) -> Sheet:
+    """``sheet`` with the pixels of a smaller one in their place, not blended."""
+    image = sheet.image.copy()
+    image.paste(upper.image, (upper.left - sheet.left, upper.top - sheet.top))
+    return Sheet(image, sheet.left, sheet.top)
 
 
 def lay(frame_rgb: U8Image, sheet: Sheet, placement: Placement) -> None:
     """Composite a moved sheet onto ``frame_rgb``, uint8 of shape (H, W, 3), in place."""
-    area = _touched(sheet, placement).clipped_to(frame_rgb.shape[1], frame_rgb.shape[0])
+    corners = placed_rect(sheet_rect(sheet), placement)
+    area = corners.clipped_to(frame_rgb.shape[1], frame_rgb.shape[0])
+    under = frame_rgb[area.y0 : area.y1, area.x0 : area.x1]
+    under[...] = laid(under, sheet, placement, area)
+
+
+def laid(under_rgb: U8Image, sheet: Sheet, placement: Placement, area: Rect) -> U8Image:
+    """What shows in ``area`` of the frame, whose pixels are ``under_rgb``, under a moved sheet."""
     moved = sheet.image.transform(
         (area.width, area.height),
         Image.Transform.AFFINE,
@@ -61,16 +76,21 @@ def lay(frame_rgb: U8Image, sheet: Sheet, placement: Placement) -> None:
         Image.Resampling.BILINEAR,
     )
     rgba = np.asarray(moved).astype(np.uint16)
-    under = frame_rgb[area.y0 : area.y1, area.x0 : area.x1]
     clear = 255 - rgba[..., 3:]
     # A rounded colour may exceed its rounded alpha by one level.
-    under[...] = np.minimum(rgba[..., :3] + (under * clear + 127) // 255, 255)
+    both = np.minimum(rgba[..., :3] + (under_rgb * clear + 127) // 255, 255)
+    return both.astype(np.uint8)
 
 
-def _touched(sheet: Sheet, placement: Placement) -> Rect:
-    """The frame pixels that the moved sheet can reach."""
+def sheet_rect(sheet: Sheet) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of a sheet in frame pixels, before it is moved."""
     x0, y0 = sheet.left / SCALE, sheet.top / SCALE
-    x1, y1 = x0 + sheet.image.width / SCALE, y0 + sheet.image.height / SCALE
+    return x0, y0, x0 + sheet.image.width / SCALE, y0 + sheet.image.height / SCALE
+
+
+def placed_rect(drawn: tuple[float, float, float, float], placement: Placement) -> Rect:
+    """The frame pixels that a moved rectangle x0, y0, x1, y1 can reach."""
+    x0, y0, x1, y1 = drawn
     corners = [placement.placed(x, y) for x in (x0, x1) for y in (y0, y1)]
     columns, rows = zip(*corners, strict=True)
     x0, y0, x1, y1 = min(columns), min(rows), max(columns), max(rows)

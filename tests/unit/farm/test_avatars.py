@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from farm import avatars
-from farm.avatars import avatar_ids, find_avatar
+from farm.avatars import DRAWN, avatar_ids, find_avatar
 from farm.demo.avatar import draw_frame
 from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
@@ -35,7 +35,8 @@ def test_ids_are_listed_with_the_demo_first(paths: Paths) -> None:
     noise_avatar(paths.avatars / "zoe", EDGE_BOXES[:1])
     noise_avatar(paths.avatars / "anna", EDGE_BOXES[:1])
 
-    assert avatar_ids(paths) == ["demo", "anna", "zoe"]
+    assert avatar_ids(paths) == [*DRAWN, "anna", "zoe"]
+    assert avatar_ids(paths)[0] == "demo"
 
 
 @pytest.mark.parametrize("name", ["nobody", "../anna", "", "a/b", "\x00"])
@@ -59,16 +60,16 @@ def test_the_demo_is_drawn_once(user_paths: Paths, demo_bundle: Bundle) -> None:
 def test_the_demo_is_drawn_again_when_its_cache_is_not_what_we_would_make(
     paths: Paths, demo_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    shutil.copytree(demo_bundle.directory, paths.demo_avatar)
+    shutil.copytree(demo_bundle.directory, paths.drawn_avatar("demo"))
     find_avatar("demo", paths, on_template=no_progress)
     match change:
         case "missing file":
-            (paths.demo_avatar / FRAMES).unlink()
+            (paths.drawn_avatar("demo") / FRAMES).unlink()
         case "older drawing":
             monkeypatch.setattr(avatars, "DEMO_SOURCE_VERSION", "tomorrow's")
         case "older compiler":
             monkeypatch.setattr(avatars, "COMPILER_VERSION", 99)
-    monkeypatch.setattr(avatars, "draw_frames", lambda: iter([draw_frame(0)]))
+    monkeypatch.setattr(avatars, "draw_frames", lambda look: iter([draw_frame(0, look)]))
     n_drawn: list[int] = []
 
     find_avatar("demo", paths, on_template=lambda: n_drawn.append(1))
@@ -79,9 +80,9 @@ def test_the_demo_is_drawn_again_when_its_cache_is_not_what_we_would_make(
 def test_what_a_killed_drawing_left_is_removed(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leftover = paths.demo_avatar.parent / ".demo.abc.partial"
+    leftover = paths.drawn_avatar("demo").parent / ".demo.abc.partial"
     leftover.mkdir(parents=True)
-    monkeypatch.setattr(avatars, "draw_frames", lambda: iter([draw_frame(0)]))
+    monkeypatch.setattr(avatars, "draw_frames", lambda look: iter([draw_frame(0, look)]))
 
     find_avatar("demo", paths, on_template=lambda: None)
 
@@ -94,3 +95,15 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(CacheUnusable, match="LIPFARM_CACHE"):
         find_avatar("demo", paths, on_template=no_progress)
+
+
+def test_each_drawn_avatar_has_its_own_cache_and_picture(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(avatars, "draw_frames", lambda look: iter([draw_frame(0, look)]))
+
+    leo, ines = (find_avatar(name, paths, on_template=lambda: None) for name in ("leo", "ines"))
+
+    assert (leo.manifest.avatar_id, ines.manifest.avatar_id) == ("leo", "ines")
+    assert leo.directory != ines.directory
+    assert leo.manifest.digest != ines.manifest.digest
