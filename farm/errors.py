@@ -15,6 +15,18 @@ class AudioUnreadable(BadRequest):
     """The speech file is missing, not media, or holds no sound."""
 
 
+class EspeakMissing(BadRequest):
+    """A text is to be spoken, and the program that speaks is not installed or does not run."""
+
+
+class UnknownVoice(BadRequest):
+    """espeak-ng has no voice of that name."""
+
+
+class TextUnspoken(BadRequest):
+    """The text is empty, is no text, or espeak-ng makes no sound of it."""
+
+
 class OutputRefused(BadRequest):
     """The output cannot be written where, or as what, the caller said."""
 

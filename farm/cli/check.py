@@ -18,7 +18,9 @@ import PIL._imaging
 import farm
 import shm
 import workers
+from farm import espeak
 from farm.avatars import avatar_ids
+from farm.errors import EspeakMissing
 from farm.paths import TINY_MODEL, Paths, user_paths
 from farm.progress import print_table
 from workers.errors import ModelError
@@ -32,6 +34,7 @@ MIN_SHM_BYTES = 1 << 30
 class Verdict(Enum):
     OK = "ok"
     SLOW = "slow"  #: works, but slower than it could
+    ABSENT = "absent"  #: one feature lacks it, and nothing else
     BROKEN = "broken"  #: does not work
 
 
@@ -58,6 +61,7 @@ def findings(paths: Paths) -> list[Finding]:
         package_roots([farm.__file__, workers.__file__, shm.__file__]),
         _pillow(),
         Finding("pyav", importlib.metadata.version("av")),
+        _espeak(),
         _providers(),
         _model(),
         _open_files(),
@@ -104,6 +108,13 @@ def simd_level(machine_code: bytes) -> str:
     if b"\xc4\xe2\x7d\x30" in machine_code:
         return "AVX2"
     return "SSE4" if b"\x66\x0f\x38\x30" in machine_code else "no SIMD"
+
+
+def _espeak() -> Finding:
+    try:
+        return Finding(espeak.PROGRAM, espeak.version())
+    except EspeakMissing as error:
+        return Finding(espeak.PROGRAM, str(error), Verdict.ABSENT)
 
 
 def _providers() -> Finding:

@@ -10,13 +10,12 @@ from farm.cli.render import JobOptions, RenderRequest, on_a_farm, say
 from farm.client import Client
 from farm.config import FarmConfig, endpoints
 from farm.daemon import user_run_dir
-from farm.media.output import check_output
 from farm.progress import print_table
 
 
 def submit(arguments: argparse.Namespace) -> int:
     request = RenderRequest.of(arguments)
-    check_output(request.output, codec=request.codec, source=request.audio)
+    request.check_output()
     with _client(arguments) as client:
         options = JobOptions(
             avatar=arguments.avatar,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from farm.config import FarmConfig
+from farm.espeak import DEFAULT_VOICE
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_render(commands: Commands) -> None:
-    render = commands.add_parser("render", help="render a speech file to a video")
+    render = commands.add_parser("render", help="render speech, or a text, to a video")
     _add_job(render)
     render.add_argument("--model", type=Path, metavar="DIR", help="directory of a model pair")
     render.add_argument(
@@ -54,8 +55,12 @@ def _add_render(commands: Commands) -> None:
 
 def _add_job(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "audio", metavar="AUDIO", help="any file with sound, or - for standard input"
+        "audio", nargs="?", metavar="AUDIO", help="any file with sound, or - for standard input"
     )
+    command.add_argument(
+        "--text", help="instead of AUDIO: words for espeak-ng to speak, or - for standard input"
+    )
+    command.add_argument("--voice", help=f"of espeak-ng, for --text (default: {DEFAULT_VOICE})")
     command.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="OUT.mp4, OUT.mkv, or OUT/ for JPEGs"
     )

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,8 +13,10 @@ from farm.cli.avatar import open_avatar
 from farm.client import Client, JobSpec
 from farm.embedded import embedded_farm
 from farm.errors import BadRequest
+from farm.espeak import DEFAULT_VOICE
 from farm.media.audio import SpeechReader, open_speech
 from farm.media.output import Output, check_output, new_output
+from farm.media.spoken_text import SpokenText, open_spoken
 from farm.media.video import FrameSize, VideoCodec
 from farm.paths import TINY_MODEL
 from farm.progress import Advance, progress_bar
@@ -32,7 +34,7 @@ SEQUENTIAL_BATCH_SIZE = 8
 class RenderRequest:
     """What the caller asked for."""
 
-    audio: str  #: path, or "-" for standard input
+    audio: str | SpokenText  #: path, "-" for standard input, or what to say
     output: str  #: ends in .mp4, .mkv or /
     avatar: str  #: id or path
     codec: VideoCodec | None  #: None: h264 in a video, and single frames have none
@@ -40,11 +42,37 @@ class RenderRequest:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Self:
         return cls(
-            audio=arguments.audio,
+            audio=_audio(arguments),
             output=arguments.output,
             avatar=arguments.avatar,
             codec=arguments.video,
         )
+
+    def check_output(self) -> None:
+        """Raises OutputRefused, before any work is done, for what cannot be written."""
+        path = self.audio if isinstance(self.audio, str) else None
+        check_output(self.output, codec=self.codec, source=path)
+
+    def open_audio(self) -> AbstractContextManager[SpeechReader]:
+        if isinstance(self.audio, SpokenText):
+            return open_spoken(self.audio)
+        return open_speech(self.audio)
+
+
+def _audio(arguments: argparse.Namespace) -> str | SpokenText:
+    """A file or a text: one of them."""
+    if arguments.text is None:
+        if arguments.voice is not None:
+            raise BadRequest("--voice goes with --text")
+        if arguments.audio is None:
+            raise BadRequest("nothing to say: name a file with speech, or give a --text")
+        return str(arguments.audio)
+    if arguments.audio is not None:
+        raise BadRequest(
+            f"{arguments.audio}: cannot go with --text; a text of several words needs quotes"
+        )
+    voice = DEFAULT_VOICE if arguments.voice is None else arguments.voice
+    return SpokenText(text=arguments.text, voice=voice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +80,7 @@ class RenderReport:
     """What was done, and how fast."""
 
     request: RenderRequest
+    speech: str  #: the name of what was heard
     provider: str  #: where inference ran
     n_frames: int
     n_skipped_packets: int  #: of broken sound
@@ -87,7 +116,7 @@ class RenderReport:
 
 def main(arguments: argparse.Namespace) -> int:
     request = RenderRequest.of(arguments)
-    check_output(request.output, codec=request.codec, source=request.audio)
+    request.check_output()
     if arguments.connect is not None:
         _refuse_farm_options(arguments)
         with Client(arguments.connect, connect_timeout_s=arguments.connect_timeout) as client:
@@ -108,7 +137,7 @@ def _refuse_farm_options(arguments: argparse.Namespace) -> None:
 
 def _in_sequence(request: RenderRequest, arguments: argparse.Namespace) -> RenderReport:
     """In this process, frame after frame: the same bytes as from any farm."""
-    with open_speech(request.audio) as reader:
+    with request.open_audio() as reader:
         bundle = open_avatar(request.avatar)
         model = Model.load(arguments.model or TINY_MODEL)
         times = StageTimes()
@@ -124,7 +153,7 @@ def _in_sequence(request: RenderRequest, arguments: argparse.Namespace) -> Rende
 def _embedded(request: RenderRequest, arguments: argparse.Namespace) -> RenderReport:
     """On a farm of our own, which goes when we do."""
     # What cannot work is refused here, before a farm is started for it.
-    with open_speech(request.audio) as reader:
+    with request.open_audio() as reader:
         bundle = open_avatar(request.avatar)
         overrides: dict[str, Any] = {
             "inference.batch_size": arguments.batch_size,
@@ -152,7 +181,7 @@ class JobOptions:
 
 def on_a_farm(client: Client, request: RenderRequest, options: JobOptions) -> RenderReport:
     """Render on a farm that runs."""
-    with open_speech(request.audio) as reader:
+    with request.open_audio() as reader:
         return _collected(client, request, reader, options)
 
 
@@ -259,6 +288,7 @@ class _Collector:
     def report(self, provider: str) -> RenderReport:
         return RenderReport(
             request=self._request,
+            speech=self._reader.name,
             provider=provider,
             n_frames=self._n_frames,
             n_skipped_packets=self._reader.n_broken,
@@ -272,9 +302,9 @@ class _Collector:
 def say(report: RenderReport, *, as_json: bool) -> int:
     """Tell the caller; gives the exit code."""
     if report.n_skipped_packets:
-        _note(f"{report.request.audio}: {report.n_skipped_packets} broken packets were left out")
+        _note(f"{report.speech}: {report.n_skipped_packets} broken packets were left out")
     if report.missing_s:
-        _note(f"{report.request.audio}: ends {report.missing_s:.1f} s before its header says")
+        _note(f"{report.speech}: ends {report.missing_s:.1f} s before its header says")
     print(json.dumps(report.to_json(), indent=2) if as_json else _summary(report))
     return 0
 

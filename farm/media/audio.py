@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -53,9 +53,7 @@ class SoundFormat:
 class SpeechReader:
     """The sound of an open media file."""
 
-    def __init__(
-        self, container: av.container.InputContainer, source: "_Source", name: str
-    ) -> None:
+    def __init__(self, container: av.container.InputContainer, source: "Source", name: str) -> None:
         self.name = name
         self.n_samples = 0  #: 16 kHz samples given so far
         self.n_broken = 0  #: packets that could not be decoded and were left out
@@ -145,22 +143,29 @@ def open_speech(source: str) -> Iterator[SpeechReader]:
     """
     name = "standard input" if source == STDIN else source
     with _open_bytes(source, name) as stream:
-        caught = _SeekableSource(stream) if stream.seekable() else _Source(stream)
-        # Only our own stream may be read: a playlist must not make us open other files.
-        options = {"protocol_whitelist": "none"}
-        try:
-            container = av.open(caught, "r", options=options, **_TAG_OPTIONS)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            caught.raise_caught()
-            raise AudioUnreadable(f"{name}: not a media file ({_reason(error)})") from error
-        with container:
-            if not container.streams.audio:
-                raise AudioUnreadable(f"{name}: holds no sound, only {_kinds(container)}")
-            yield SpeechReader(container, caught, name)
+        caught = _SeekableSource(stream) if stream.seekable() else Source(stream)
+        with read_speech(caught, name) as reader:
+            yield reader
 
 
 @contextmanager
-def _open_bytes(source: str, name: str) -> Iterator[BinaryIO]:
+def read_speech(source: "Source", name: str, **demuxer_options: str) -> Iterator[SpeechReader]:
+    """The same for bytes from anywhere; ``name`` is what errors call them."""
+    # Only our own stream may be read: a playlist must not make us open other files.
+    options = {"protocol_whitelist": "none", **demuxer_options}
+    try:
+        container = av.open(source, "r", options=options, **_TAG_OPTIONS)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        source.raise_caught()
+        raise AudioUnreadable(f"{name}: not a media file ({_reason(error)})") from error
+    with container:
+        if not container.streams.audio:
+            raise AudioUnreadable(f"{name}: holds no sound, only {_kinds(container)}")
+        yield SpeechReader(container, source, name)
+
+
+@contextmanager
+def _open_bytes(source: str, name: str) -> Iterator[IO[bytes]]:
     if source == STDIN:
         if sys.stdin is None:
             raise AudioUnreadable(f"{name}: is closed")
@@ -174,13 +179,13 @@ def _open_bytes(source: str, name: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-class _Source:
+class Source:
     """A stream for libav, which cannot pass on what a read raises, Ctrl-C least of all.
 
     An exception in a read ends the stream and is kept, to be raised where Python is in charge.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.name = getattr(stream, "name", "")  # its ending is a hint to libav
         self._caught: BaseException | None = None
@@ -189,7 +194,7 @@ class _Source:
         if self._caught is not None:
             return b""  # libav tries again after an end
         try:
-            return self._read_some(n)
+            return self.read_some(n)
         except BaseException as caught:  # noqa: BLE001 - raised again by raise_caught
             self._caught = caught
             return b""
@@ -198,7 +203,7 @@ class _Source:
         if self._caught is not None:
             raise self._caught
 
-    def _read_some(self, n: int) -> bytes:
+    def read_some(self, n: int) -> bytes:
         """What a pipe has now: a whole read would wait for more than there may ever be."""
         fd = self._stream.fileno()
         # Back to Python now and then: a signal may have been delivered to a thread of libav's.
@@ -207,8 +212,8 @@ class _Source:
         return os.read(fd, n)
 
 
-class _SeekableSource(_Source):
-    def _read_some(self, n: int) -> bytes:
+class _SeekableSource(Source):
+    def read_some(self, n: int) -> bytes:
         return self._stream.read(n)
 
     def seek(self, offset: int, whence: int = 0) -> int:

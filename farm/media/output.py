@@ -32,10 +32,11 @@ class Output(Protocol):
     def add_frame(self, jpeg: bytes) -> None: ...
 
 
-def check_output(name: str, *, codec: VideoCodec | None, source: str) -> None:
+def check_output(name: str, *, codec: VideoCodec | None, source: str | None) -> None:
     """Refuse, before any work is done, an output that cannot be what the caller meant.
 
-    ``codec`` : what the caller asked for, None for nothing.  ``source`` : what is being read.
+    ``codec`` : what the caller asked for, None for nothing.  ``source`` : the file that is
+    being read, if it is one.
     Raises OutputRefused.
     """
     target = _target(name)
@@ -55,7 +56,7 @@ def check_output(name: str, *, codec: VideoCodec | None, source: str) -> None:
         )
     if target.exists() and not target.is_file():
         raise OutputRefused(f"{name}: is not a regular file")
-    if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+    if source and target.exists() and os.path.exists(source) and os.path.samefile(target, source):
         raise OutputRefused(f"{name}: is the file that is read")
 
 

@@ -13,6 +13,7 @@ import av
 import pytest
 
 from farm.paths import DEMO_SPEECH
+from tests import fake_espeak
 from tests.acceptance.test_render_command import FARM, assert_refused, farm, listen_to_signals
 from tests.farm_process import RunningFarm, running_farm, wait_until
 from tests.leaks import held_beside_a_farm
@@ -87,6 +88,23 @@ def test_submit_writes_a_video_and_says_the_jobs_id(
     assert json.loads(done.stdout)["frames"] == 50
     with av.open(str(tmp_path / "a.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == 50
+
+
+def test_a_text_is_spoken_by_the_client_and_rendered_by_the_farm(
+    running: RunningFarm,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_espeak.install(tmp_path_factory.mktemp("espeak"), monkeypatch)
+
+    done = farm(
+        "submit", "--text", "one two", "-o", f"{tmp_path}/a/", "--avatar", "anna",
+        "--connect", running.url,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert len(jpegs(tmp_path / "a")) == 25
 
 
 def test_status_says_that_the_farm_is_ready(running: RunningFarm) -> None:

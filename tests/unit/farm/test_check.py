@@ -27,6 +27,17 @@ def test_packages_from_two_places_are_called_broken() -> None:
     assert finding.verdict is Verdict.BROKEN
 
 
+def test_a_missing_espeak_is_said_and_breaks_nothing(
+    user_paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    (found,) = [f for f in findings(user_paths) if f.subject == "espeak-ng"]
+
+    assert found.verdict is Verdict.ABSENT
+    assert "apt install espeak-ng" in found.value
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 @pytest.mark.parametrize(("flag", "level"), [("-mavx2", "AVX2"), ("-msse4", "SSE4")])
 def test_the_simd_level_is_read_from_the_machine_code(
