@@ -21,7 +21,7 @@ from pathlib import Path
 from farm import systemd
 from farm.config import BadConfig, Endpoints, FarmConfig, endpoints
 from farm.errors import FarmError
-from farm.paths import TINY_MODEL, Paths
+from farm.paths import DEMO_MODEL, Paths
 from farm.restart import END_SIGNALS, ChildSpec, Incarnation, Orders, Phase
 from farm.supervisor import BROKER, Supervisor
 from shm.layout import RingLayout
@@ -202,7 +202,7 @@ def _python(module: str, options: Mapping[str, str]) -> list[str]:
 
 
 def _model_directory(config: FarmConfig) -> Path:
-    directory = Path(config.model.directory or TINY_MODEL).absolute()
+    directory = Path(config.model.directory or DEMO_MODEL).absolute()
     if not directory.is_dir():
         raise BadConfig(f"model.directory = {str(directory)!r}: there is no such directory")
     return directory

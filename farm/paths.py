@@ -33,5 +33,8 @@ def user_paths() -> Paths:
 
 
 ASSETS = Path(str(files("farm") / "assets"))
+DEMO_MODEL = ASSETS / "models" / "demo"
+"""Really follows speech; what every command uses unless told otherwise."""
 TINY_MODEL = ASSETS / "models" / "tiny"
+"""A quick stand-in, for tests and for timings of everything but inference."""
 DEMO_SPEECH = ASSETS / "speech" / "welcome.wav"

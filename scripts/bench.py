@@ -1,6 +1,7 @@
 """Measure lipfarm on this machine.
 
-usage: bench.py pipeline [--jobs N] [--seconds S] [--compositors N] [--batch-size N] [--json]
+usage: bench.py pipeline [--jobs N] [--seconds S] [--compositors N] [--batch-size N]
+                         [--model tiny|demo] [--json]
 
 ``pipeline`` runs the demo avatar through a farm and through the sequential renderer in one run, and
 prints milliseconds a frame per stage, CPU and memory per process, the broker's share, and the
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,14 @@ from farm.avatars import find_avatar
 from farm.client import Client, JobSpec
 from farm.embedded import embedded_farm
 from farm.media.audio import open_speech
-from farm.paths import DEMO_SPEECH, TINY_MODEL, user_paths
+from farm.paths import DEMO_MODEL, DEMO_SPEECH, TINY_MODEL, user_paths
 from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.model import Model
 from workers.sequential import render
 from workers.stages import StageTimes
+
+MODELS = {"tiny": TINY_MODEL, "demo": DEMO_MODEL}
 
 
 def main() -> int:
@@ -40,6 +44,7 @@ def main() -> int:
     pipeline_parser.add_argument("--seconds", type=float, default=20.0, help="of speech a job")
     pipeline_parser.add_argument("--compositors", type=int, default=None)
     pipeline_parser.add_argument("--batch-size", type=int, default=None)
+    pipeline_parser.add_argument("--model", choices=MODELS, default="tiny")
     pipeline_parser.add_argument("--json", action="store_true")
     pipeline_parser.set_defaults(run=pipeline)
     arguments = parser.parse_args()
@@ -55,6 +60,7 @@ def pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
         "compositors.count": arguments.compositors,
         "inference.batch_size": arguments.batch_size,
         "limits.max_jobs_per_client": max(64, arguments.jobs),
+        "model.directory": str(MODELS[arguments.model]),
     }
     with embedded_farm(bundle.directory, keys) as client:
         run_jobs(client.url, [speech[:32_000]])
@@ -67,7 +73,7 @@ def pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
     for job in done:
         for stage, ms in job["stage_ms"].items():
             stage_ms[stage] = stage_ms.get(stage, 0.0) + ms / n_frames
-    sequential = run_in_sequence(speech, bundle)
+    sequential = run_in_sequence(speech, bundle, MODELS[arguments.model])
     jpeg_bytes = int(np.mean([job["jpeg_bytes"] / job["frames"] for job in done]))
     return {
         "machine": f"{os.cpu_count()} cores, {sys.platform}",
@@ -113,8 +119,8 @@ def run_jobs(url: str, speeches: list[F32]) -> list[dict[str, Any]]:
         return list(clients.map(run, speeches))
 
 
-def run_in_sequence(speech: F32, bundle: Bundle) -> dict[str, Any]:
-    model, times = Model.load(TINY_MODEL), StageTimes()
+def run_in_sequence(speech: F32, bundle: Bundle, directory: Path) -> dict[str, Any]:
+    model, times = Model.load(directory), StageTimes()
     begin = time.perf_counter()
     n_frames = sum(1 for _ in render([speech], bundle, model, batch_size=8, times=times))
     elapsed_s = time.perf_counter() - begin

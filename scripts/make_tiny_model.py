@@ -1,4 +1,4 @@
-"""Make the tiny model pair: the tests' model for ever, and the demo's until a trained one ships.
+"""Make the tiny model pair: the tests' model, and that of timings which are not of inference.
 
 It has the exact tensor shapes of SyncTalk_2D 328 "ave" and is built to be hard to fool: a mistake
 in what it is fed moves, resizes or recolours the mouth so that no comparison can miss it.

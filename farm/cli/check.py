@@ -21,7 +21,7 @@ import workers
 from farm import espeak
 from farm.avatars import avatar_ids
 from farm.errors import EspeakMissing
-from farm.paths import TINY_MODEL, Paths, user_paths
+from farm.paths import DEMO_MODEL, Paths, user_paths
 from farm.progress import print_table
 from workers.errors import ModelError
 from workers.model import Model
@@ -125,10 +125,10 @@ def _providers() -> Finding:
 
 def _model() -> Finding:
     try:
-        model = Model.load(TINY_MODEL)
+        model = Model.load(DEMO_MODEL)
     except ModelError as error:
         return Finding("model", str(error), Verdict.BROKEN)
-    return Finding("model", f"{TINY_MODEL.name} ({model.family.name}) loads on {model.provider}")
+    return Finding("model", f"{DEMO_MODEL.name} ({model.family.name}) loads on {model.provider}")
 
 
 def _open_files() -> Finding:

@@ -18,7 +18,7 @@ from farm.media.audio import SpeechReader, open_speech
 from farm.media.output import Output, check_output, new_output
 from farm.media.spoken_text import SpokenText, open_spoken
 from farm.media.video import FrameSize, VideoCodec
-from farm.paths import TINY_MODEL
+from farm.paths import DEMO_MODEL
 from farm.progress import Advance, progress_bar
 from farm.signals import raise_if_ended
 from workers.arrays import F32
@@ -139,7 +139,7 @@ def _in_sequence(request: RenderRequest, arguments: argparse.Namespace) -> Rende
     """In this process, frame after frame: the same bytes as from any farm."""
     with request.open_audio() as reader:
         bundle = open_avatar(request.avatar)
-        model = Model.load(arguments.model or TINY_MODEL)
+        model = Model.load(arguments.model or DEMO_MODEL)
         times = StageTimes()
         size = (bundle.manifest.width_px, bundle.manifest.height_px)
         with _Collector(request, reader, times, size) as collector:

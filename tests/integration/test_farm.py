@@ -15,7 +15,7 @@ import zmq
 
 from farm import protocol
 from farm.client import Client, JobFailed, JobRefused, JobSpec, NoFarm
-from farm.paths import DEMO_SPEECH
+from farm.paths import DEMO_SPEECH, TINY_MODEL
 from shm.segment import PREFIX
 from tests.farm_process import RunningFarm, running_farm, start, wait_until
 from tests.leaks import held_beside_a_farm, left_segments
@@ -28,7 +28,7 @@ from workers.sequential import render
 from workers.stages import StageTimes
 
 ROOT = Path(__file__).parents[2]
-FAST = "[inference]\nthreads = 1\n[health]\nliveness = 30\n"
+FAST = f"[model]\ndirectory = '{TINY_MODEL}'\n[inference]\nthreads = 1\n[health]\nliveness = 30\n"
 
 
 @pytest.fixture(scope="module")
