@@ -52,13 +52,13 @@ def avatar_ids(paths: Paths) -> list[str]:
 
 def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], None]) -> Bundle:
     """A built-in avatar, drawn and compiled when the cache does not hold today's drawing."""
-    bundle = _current(directory)
+    bundle = current_drawing(directory)
     if bundle is not None:
         return bundle
     try:
         with _only_one(directory.with_suffix(".lock")):
             # Somebody else may have drawn it while we waited.
-            if (bundle := _current(directory)) is not None:
+            if (bundle := current_drawing(directory)) is not None:
                 return bundle
             for leftover in directory.parent.glob(f".{directory.name}.*.partial"):
                 shutil.rmtree(leftover, ignore_errors=True)  # of one that was killed
@@ -77,7 +77,7 @@ def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], Non
     return Bundle(directory)
 
 
-def _current(directory: Path) -> Bundle | None:
+def current_drawing(directory: Path) -> Bundle | None:
     """The cached bundle; None when it is not there, damaged, or not what we would draw today."""
     try:
         bundle = Bundle(directory)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from farm.avatars import DRAWN
+from farm.avatars import DRAWN, current_drawing
 from farm.errors import UnknownAvatar
 from farm.paths import Paths
 from workers.avatar import MANIFEST, Bundle, Manifest, is_avatar_id
@@ -17,20 +17,28 @@ class Catalog:
 
     def find(self, avatar_id: str) -> tuple[Path, Manifest]:
         """A bundle's directory and manifest.  Raises UnknownAvatar and BundleError."""
-        for directory in self._candidates(avatar_id):
-            try:
-                if (directory / MANIFEST).exists():
-                    return directory, Bundle(directory).manifest
-            except OSError as error:
-                raise BundleError(f"avatar {avatar_id} cannot be read") from error
-            except BundleError as error:
-                # Where the farm keeps its files is not the clients' business.
-                reason = str(error).replace(f"{directory}/", "").replace(str(directory), avatar_id)
-                raise BundleError(reason) from error
-        raise UnknownAvatar(f"{avatar_id[:64]!r}: the farm has no avatar of that id")
-
-    def _candidates(self, avatar_id: str) -> list[Path]:
         if not is_avatar_id(avatar_id):
-            return []
-        built = self._paths.avatars / avatar_id
-        return [built, self._paths.drawn_avatar(avatar_id)] if avatar_id in DRAWN else [built]
+            raise UnknownAvatar(f"{avatar_id[:64]!r}: is no id of an avatar")
+        directory = self._paths.avatars / avatar_id
+        try:
+            if (directory / MANIFEST).exists():
+                return directory, Bundle(directory).manifest
+        except OSError as error:
+            raise BundleError(f"avatar {avatar_id} cannot be read") from error
+        except BundleError as error:
+            # Where the farm keeps its files is not the clients' business.
+            reason = str(error).replace(f"{directory}/", "").replace(str(directory), avatar_id)
+            raise BundleError(reason) from error
+        return self._drawn(avatar_id)
+
+    def _drawn(self, avatar_id: str) -> tuple[Path, Manifest]:
+        """A built-in avatar, if somebody on this machine has had it drawn."""
+        if avatar_id not in DRAWN:
+            raise UnknownAvatar(f"{avatar_id!r}: the farm has no avatar of that id")
+        bundle = current_drawing(self._paths.drawn_avatar(avatar_id))
+        if bundle is None:
+            raise UnknownAvatar(
+                f"{avatar_id!r}: is not drawn yet; farm avatar info {avatar_id}, run where the farm"
+                " runs, draws it"
+            )
+        return bundle.directory, bundle.manifest

@@ -24,8 +24,9 @@ from workers.model import Model
 from workers.sequential import batches
 from workers.stages import StageTimes
 
+SENTENCE = "Bubbles appear and pop when pepper meets soup."
 N_MOMENTS = 10
-FIRST_FRAME, FRAMES_APART = 12, 5
+FIRST_FRAME, FRAMES_APART = 14, 6
 CELL_PX = 176
 FACE_MARGIN = 0.12  #: of the box, above it
 GAP_PX = 4
@@ -63,7 +64,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=DEMO_MODEL)
     arguments = parser.parse_args()
     model = Model.load(arguments.model)
-    utterance = utterances("held_voice")[0]
+    utterance = next(u for u in utterances("held_voice") if u.text == SENTENCE)
     moments = [FIRST_FRAME + FRAMES_APART * k for k in range(N_MOMENTS)]
     rows = []
     with progress_bar("drawing", len(DRAWN)) as advance:

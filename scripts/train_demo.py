@@ -1,10 +1,11 @@
 """Train the demo model from nothing: about an hour on two cores.
 
-Needs the extra ``train`` and Debian's espeak-ng:
+Needs the extra ``train`` (any torch: its CPU build is the smallest), Debian's espeak-ng, 4 GB of
+memory and 1.6 GB of disk:
 
     scripts/venv train && .venv/bin/python scripts/train_demo.py
 
-Stages, each of which goes on where it was interrupted:
+Stages, each of which goes on where it was interrupted; to begin anew, delete build/demo-model:
 
     corpus    speak every sentence, take down its mel spectrogram and its mouths
     listen    train the audio encoder to hear what the mouth does

@@ -40,6 +40,6 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def open_avatar(name: str) -> Bundle:
-    """An avatar by id or path; the demo is drawn if it has to be, with a bar."""
-    with progress_bar("drawing the demo avatar", N_TEMPLATES) as on_template:
+    """An avatar by id or path; a built-in one is drawn if it has to be, with a bar."""
+    with progress_bar(f"drawing the avatar {name}", N_TEMPLATES) as on_template:
         return find_avatar(name, user_paths(), on_template=on_template)

@@ -1,12 +1,13 @@
 """The spoken corpus: who says what and how, its mel spectrograms and the mouths that go with them.
 
 Held out are whole sentences, which no training voice says, and whole voices, which say held-out
-sentences only.
+sentences only.  Held-out sentences that are composed of taught parts are a split of their own.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from demo_training.augment import noise, recorded, resampled
+from demo_training.files import whole_file
 from demo_training.sentences import Sentence, all_sentences
 from demo_training.speech import Manner, Phoneme, say
 from demo_training.visemes import AT_REST, mouths
@@ -24,8 +26,8 @@ from workers.features.windows import n_frames
 
 F32 = NDArray[np.float32]
 
-Split = Literal["train", "held_sentence", "held_voice"]
-SPLITS: tuple[Split, ...] = ("train", "held_sentence", "held_voice")
+Split = Literal["train", "held_sentence", "held_voice", "held_combination"]
+SPLITS: tuple[Split, ...] = ("train", "held_sentence", "held_voice", "held_combination")
 
 VOICES = (
     *("m1", "m2", "m4", "m5", "m6", "m7", "m8", "Andy", "Denis", "Lee", "Mario", "Michael"),
@@ -71,10 +73,10 @@ class Clip:
     mouths: F32
 
 
-def utterances(split: Split) -> list[Utterance]:
-    """Everything that is said in a split; the same at every call, but for espeak-ng's noise."""
-    every = list(_castings())
-    return [_spoken(casting, seed) for seed, casting in enumerate(every) if casting.split == split]
+def utterances(split: Split, limit: int | None = None) -> list[Utterance]:
+    """What is said in a split; the same at every call, but for espeak-ng's noise."""
+    wanted = ((seed, c) for seed, c in enumerate(_castings()) if c.split == split)
+    return [_spoken(casting, seed) for seed, casting in islice(wanted, limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class _Casting:
 def _castings() -> Iterator[_Casting]:
     rng = np.random.default_rng(_SEED)
     for sentence in all_sentences():
-        split: Split = "held_sentence" if sentence.is_held_out else "train"
+        split = _split_of(sentence, "held_sentence")
         n_renditions = (
             N_HELD_OUT_RENDITIONS if sentence.is_held_out else N_RENDITIONS[sentence.language]
         )
@@ -95,7 +97,13 @@ def _castings() -> Iterator[_Casting]:
             yield _Casting(split, sentence, str(variant))
         if sentence.is_held_out:
             for variant in HELD_OUT_VOICES:
-                yield _Casting("held_voice", sentence, variant)
+                yield _Casting(_split_of(sentence, "held_voice"), sentence, variant)
+
+
+def _split_of(sentence: Sentence, held_out: Split) -> Split:
+    if not sentence.is_held_out:
+        return "train"
+    return "held_combination" if sentence.is_composed else held_out
 
 
 def _spoken(casting: _Casting, seed: int) -> Utterance:
@@ -124,6 +132,12 @@ def clip(utterance: Utterance) -> Clip:
     """The utterance as it is."""
     wanted = mouths(utterance.phonemes, utterance.duration_s, n_frames(len(utterance.speech)))
     return Clip(utterance.text, utterance.voice, mel_spectrogram(utterance.speech), wanted)
+
+
+def recorded_somewhere(utterance: Utterance, seed: int) -> Utterance:
+    """The same words through some room, microphone, noise and level."""
+    rng = np.random.default_rng([_SEED, 5, seed])
+    return replace(utterance, speech=recorded(utterance.speech.astype(float), rng).astype("f4"))
 
 
 def _recorded_clip(utterance: Utterance, seed: int, *, warped: bool) -> Clip:
@@ -169,7 +183,7 @@ def write_corpus(path: Path, split: Split, n_processes: int) -> None:
 
 
 def _write(path: Path, clips: list[Clip]) -> None:
-    with open(path, "wb") as file:
+    with whole_file(path) as file:
         np.savez(
             file,
             texts=np.array([c.text for c in clips]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demo_training.corpus import Utterance, clip, utterances
+from demo_training.corpus import Utterance, clip
 from demo_training.figures import figures
 from demo_training.judging import judge
 from farm.avatars import DRAWN
@@ -37,8 +37,9 @@ def golden_figures(model: Model, bundle: Bundle) -> dict[str, float]:
     return figures(verdicts, mix)
 
 
-def write_golden(mix: np.ndarray) -> None:
-    chosen = (utterances("held_voice")[0], _german(utterances("held_sentence")))
+def write_golden(mix: np.ndarray, first: Utterance, held_out: Sequence[Utterance]) -> None:
+    """Keep ``first`` and the first German one of ``held_out``."""
+    chosen = (first, _german(held_out))
     kept: dict[str, object] = {"n": len(chosen), "mix": mix}
     for k, utterance in enumerate(chosen):
         kept[f"speech{k}"] = np.round(utterance.speech * 32767).astype(np.int16)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from demo_training.measuring import MOUTH, Reading, psnr_db, read_mouth, ssim
 from demo_training.visemes import OPEN, PRESS
+from demo_training.window import WINDOW
 from farm.demo.avatar import Portrait
 from farm.demo.motion import pose
 from farm.demo.mouth import MouthShape
@@ -28,6 +29,7 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 BATCH_SIZE = 8
+_WINDOW = (slice(WINDOW.y0, WINDOW.y1), slice(WINDOW.x0, WINDOW.x1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Verdict:
     ssim: list[float]
     copy_ssim: list[float]
     outside: list[float]  #: mean change where the truth changes nothing, levels of 255
+    outside_window: list[float]  #: likewise, only where the painter can paint
 
     @property
     def is_rest(self) -> NDArray[np.bool_]:
@@ -58,7 +61,7 @@ def judge(
     text: str, voice: str, speech: F32, mouths: F32, *, model: Model, bundle: Bundle, who: Portrait
 ) -> Verdict:
     """Let the model speak, draw the truth, and compare."""
-    verdict = Verdict(text, voice, mouths, [], [], [], [], [], [], [])
+    verdict = Verdict(text, voice, mouths, [], [], [], [], [], [], [], [])
     for frame, (reference, painted) in enumerate(painted_crops(speech, model, bundle)):
         template = template_index(frame, bundle.manifest.n_templates)
         mouth = MouthShape(*map(float, mouths[frame]))
@@ -73,6 +76,7 @@ def judge(
         change = np.abs(painted.astype(np.int16) - reference)
         still = (truth == reference).all(-1)
         verdict.outside.append(float(change[still].mean()))
+        verdict.outside_window.append(float(change[_WINDOW][still[_WINDOW]].mean()))
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""The painter: the 328 "ave" U-Net's interface on a network twenty times cheaper.
+"""The painter: the 328 "ave" U-Net's interface with a twentieth of the arithmetic.
 
 Speech moves the lower face only, so the network works on a window of the crop and leaves every
 other pixel as it is.  The last step honours the family's rectangle: outside it the second half of
@@ -11,18 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demo_training.networks import AUDIO_CODE, Listener
-from workers.families.synctalk_328_ave import SYNCTALK_328_AVE
+from demo_training.window import CROP_PX, HOLE, WINDOW
 from workers.features.windows import FEATURE_SIZE, TENSOR_ROWS
-from workers.geometry import Rect
-
-WINDOW = Rect(64, 104, 256, 264)
-"""Columns and rows of the inner crop that a mouth may change; sides are multiples of 32."""
 
 HALF_LEVEL = 0.5 / 255
 """Pixels are cut off, not rounded, behind the model: this makes it the same."""
-
-CROP_PX = SYNCTALK_328_AVE.inner_px
-HOLE = SYNCTALK_328_AVE.blackout
 
 _WIDTHS = (12, 32, 48, 64, 96)  #: channels at 1/2, 1/4, 1/8, 1/16, 1/32 of the window
 _AUDIO_PLANES = 8

@@ -44,7 +44,7 @@ def train_painter(targets: Path, lips: Lips, checkpoint: Path) -> Painter:
         reference, target = _tinted(reference, target)
         code = painter.code(audio)
         with torch.autocast("cpu", torch.bfloat16):
-            painted, alpha = painter.window(_last(reference), code)
+            painted, alpha = painter.window(_channels_last(reference), code)
         return _loss(painted, alpha, reference, target)
 
     train("painting", painter, optimizer, loss, SCHEDULE, checkpoint, max_norm=0.5)
@@ -77,7 +77,7 @@ def _batch(material: Targets, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tenso
     return audio, *(torch.from_numpy(p).permute(0, 3, 1, 2).float() / 255 for p in planes)
 
 
-def _last(x: Tensor) -> Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -1,6 +1,8 @@
 """What the training voices say: our own sentences in five languages.
 
-Every eighth sentence of a language is held out: no training voice ever says it.
+Every eighth sentence of a language is held out: no training voice ever says it.  English ones that
+are put together from parts share those parts with taught ones, which is worth knowing when they are
+judged.
 """
 
 import random
@@ -252,12 +254,18 @@ class Sentence:
     text: str
     language: str
     is_held_out: bool
+    is_composed: bool = False  #: of parts that other sentences have too
 
 
 def all_sentences() -> list[Sentence]:
     """Every sentence, always the same ones in the same order."""
     return [
-        Sentence(text, language, is_held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY // 2)
+        Sentence(
+            text,
+            language,
+            is_held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY // 2,
+            is_composed=index >= len(lines.splitlines()),
+        )
         for language, lines in LANGUAGES.items()
         for index, text in enumerate(_lines(language, lines))
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from demo_training.files import whole_file
 from farm.progress import progress_bar
 
 STEPS_A_CHECKPOINT = 200
@@ -90,12 +91,11 @@ def _keep(
     step: int,
     elapsed_s: float,
 ) -> None:
-    partial = checkpoint.with_suffix(".partial")
     kept = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": step,
         "elapsed_s": elapsed_s,
     }
-    torch.save(kept, partial)
-    partial.replace(checkpoint)
+    with whole_file(checkpoint) as file:
+        torch.save(kept, file)

@@ -17,17 +17,18 @@ import torch
 from numpy.typing import NDArray
 
 from demo_training.corpus import Clip
+from demo_training.files import whole_file
 from demo_training.listening import clip_windows
 from demo_training.networks import Lips, feature_rows
-from demo_training.painter import CROP_PX, WINDOW
 from demo_training.visemes import OPEN, PARTS, PRESS, ROUNDING, TEETH, TUCK, WIDTH
+from demo_training.window import CROP_PX, WINDOW
 from farm.demo.avatar import Portrait
 from farm.demo.look import LOOKS
 from farm.demo.motion import N_TEMPLATES, Pose, pose
 from farm.demo.mouth import AT_REST, MouthShape
 from farm.progress import progress_bar
 from workers.families.synctalk_328_ave import SYNCTALK_328_AVE
-from workers.features.windows import ROWS_AFTER, TENSOR_ROWS
+from workers.features.windows import TENSOR_ROWS
 from workers.geometry import Box
 from workers.kernels.crop import crop_canvas
 
@@ -78,13 +79,15 @@ class Targets:
 
 @torch.no_grad()
 def _heard(lips: Lips, clip: Clip) -> tuple[F16, F32]:
-    """Rows under each frame, (F, 16, 512), and the mouths heard in them, (F, 7)."""
+    """The rows under all frames, (F + 15, 512), and the mouths heard in them, (F, 7)."""
     features = lips.encoder(torch.from_numpy(clip_windows(clip.mel)))
     rows = feature_rows(features, len(clip.mouths))
     mouths = lips.head(lips.listener(rows.T[None]))[0].T.numpy()
-    every = rows.unfold(0, TENSOR_ROWS, 1).permute(0, 2, 1)
-    assert len(every) == len(mouths), ROWS_AFTER
-    return every.numpy().astype(np.float16), mouths
+    return rows.numpy().astype(np.float16), mouths
+
+
+def _around(rows: F16, frame: int) -> F16:
+    return rows[frame : frame + TENSOR_ROWS]
 
 
 def write_targets(path: Path, lips: Lips, clips: Sequence[Clip], n_processes: int) -> None:
@@ -104,7 +107,10 @@ def write_targets(path: Path, lips: Lips, clips: Sequence[Clip], n_processes: in
     picked = rng.choice(
         len(drawn), N_GROUPS * MOUTHS_A_GROUP, replace=False, p=weight / weight.sum()
     )
-    rows = np.concatenate([r for r, _ in heard])[picked]
+    every_row = [(rows, frame) for rows, m in heard for frame in range(len(m))]
+    rows = np.stack(
+        [rows[frame : frame + TENSOR_ROWS] for rows, frame in map(every_row.__getitem__, picked)]
+    )
     groups = drawn[picked].reshape(N_GROUPS, MOUTHS_A_GROUP, len(PARTS))
     talking = drawn[rng.integers(0, len(drawn), N_GROUPS)]
     with (
@@ -118,14 +124,13 @@ def write_targets(path: Path, lips: Lips, clips: Sequence[Clip], n_processes: in
     every = np.stack(windows)
     first = 2 * np.arange(N_GROUPS).repeat(MOUTHS_A_GROUP)
     talks = rng.random(len(first)) < _TALKING_REFERENCES
-    with open(path, "wb") as file:
+    with whole_file(path) as file:
         np.savez(
             file,
             rows=rows,
             windows=every[:, 2:].reshape(-1, *every.shape[2:]),
             references=every[:, :2].reshape(-1, *every.shape[2:]),
             reference_of=first + talks,
-            gain=gain,
         )
 
 

@@ -6,6 +6,7 @@ from demo_training.judging import drawn_crop, mouth_middle
 from demo_training.measuring import Reading, best_lag, psnr_db, read_mouth, ssim
 
 from farm.demo.avatar import Portrait
+from farm.demo.lips import gap_px
 from farm.demo.look import LOOKS
 from farm.demo.motion import pose
 from farm.demo.mouth import AT_REST, MouthShape
@@ -32,6 +33,15 @@ def test_a_shut_mouth_reads_shut(maya: Portrait) -> None:
     for template in (0, 30, 60, 99):
         assert read(maya, AT_REST, template).opening_px <= 2
     assert reading(maya, press=1).opening_px <= 2
+
+
+@pytest.mark.parametrize("template", [5, 45, 85])
+def test_lips_a_few_pixels_apart_do_not_read_closed(maya: Portrait, template: int) -> None:
+    from demo_training.figures import CLOSED_PX
+
+    parted = MouthShape(open=0.15, width=0, rounding=0, teeth=0.2, tongue=0, tuck=0, press=0)
+    assert gap_px(parted) < 8
+    assert read(maya, parted, template).opening_px > CLOSED_PX
 
 
 def test_the_opening_grows_with_the_mouth(maya: Portrait) -> None:

@@ -30,9 +30,11 @@ def mouth_at(phonemes: list[Phoneme], second: float, duration_s: float = 3.0) ->
 def test_a_mouth_has_the_parts_that_the_drawing_takes() -> None:
     from dataclasses import fields
 
+    from farm.demo.mouth import AT_REST as DRAWN_AT_REST
     from farm.demo.mouth import MouthShape
 
     assert tuple(field.name for field in fields(MouthShape)) == PARTS
+    assert MouthShape(*AT_REST) == DRAWN_AT_REST
 
 
 def test_silence_is_a_mouth_at_rest() -> None:

@@ -1,0 +1,57 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from farm.catalog import Catalog
+from farm.errors import UnknownAvatar
+from farm.paths import Paths
+from tests.material import noise_avatar
+from workers.avatar import MANIFEST, Bundle
+from workers.errors import BundleError
+
+
+def test_a_drawn_avatar_is_offered_once_it_is_drawn(user_paths: Paths, demo_bundle: Bundle) -> None:
+    directory, manifest = Catalog(user_paths).find("demo")
+
+    assert directory == demo_bundle.directory
+    assert manifest.digest == demo_bundle.manifest.digest
+
+
+def test_one_that_is_not_drawn_is_refused_with_the_way_to_draw_it(tmp_path: Path) -> None:
+    with pytest.raises(UnknownAvatar, match="farm avatar info leo"):
+        Catalog(Paths(data=tmp_path, cache=tmp_path)).find("leo")
+
+
+def test_a_drawing_of_before_is_not_offered(demo_bundle: Bundle, tmp_path: Path) -> None:
+    paths = Paths(data=tmp_path / "data", cache=tmp_path / "cache")
+    shutil.copytree(demo_bundle.directory, paths.drawn_avatar("demo"))
+    path = paths.drawn_avatar("demo") / MANIFEST
+    old = {**json.loads(path.read_text()), "source_version": "drawing 0"}
+    path.write_text(json.dumps(old))
+
+    with pytest.raises(UnknownAvatar, match="not drawn yet"):
+        Catalog(paths).find("demo")
+
+
+def test_one_that_the_user_built_comes_first(tmp_path: Path) -> None:
+    paths = Paths(data=tmp_path, cache=tmp_path / "cache")
+    built = noise_avatar(paths.avatars / "leo")
+
+    assert Catalog(paths).find("leo")[0] == built.directory
+
+
+@pytest.mark.parametrize("name", ["../leo", "", "a/b", "nobody"])
+def test_what_is_no_avatar_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownAvatar):
+        Catalog(Paths(data=tmp_path, cache=tmp_path)).find(name)
+
+
+def test_a_damaged_one_is_told_without_its_place(tmp_path: Path) -> None:
+    paths = Paths(data=tmp_path, cache=tmp_path / "cache")
+    (noise_avatar(paths.avatars / "anna").directory / MANIFEST).write_text("{")
+
+    with pytest.raises(BundleError) as raised:
+        Catalog(paths).find("anna")
+    assert str(tmp_path) not in str(raised.value)
