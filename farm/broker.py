@@ -20,21 +20,25 @@ from farm import protocol as client_side
 from farm.catalog import Catalog
 from farm.client_desk import ClientDesk
 from farm.control import Control, SupervisorGone
-from farm.job_store import JobStore
+from farm.durable import Durable, Keeper, NotDurable
+from farm.ended_jobs import EndedJobs
+from farm.job_desk import JobDesk
+from farm.journal import JournalFailed
+from farm.outbox import Outbox
 from farm.paths import Paths
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from farm.worker_desk import WorkerDesk
+from shm.fail_points import fail_point
 from workers import wire
-from workers.features.windows import FPS
 from workers.process import die_with_parent
 from workers.transport import Endpoint, Waiter, router
 
 TICK_S = 0.25
+BEAT_S = 1.0  #: between two signs of life to the supervisor
 KEEP_ALIVE_S = 2.0
-LINGER_S = 10.0  #: for clients to take their last frames, once the farm ends
+LINGER_S = 4.0  #: for clients to take their last frames, once the farm ends; less than a hang
 MESSAGES_A_TURN = 64  #: from one socket before the other one is looked at
-FRAMES_A_MESSAGE = 16
 MAX_JOBS_SHOWN = 32  #: ids in a report: a header has an end
 CLIENT_QUEUE = (
     64  #: messages of one client that may wait to be read; the rest waits with the client
@@ -53,6 +57,8 @@ class Broker:
         life_fd: int,
         catalog: Catalog,
         limits: Limits,
+        keeper: Keeper,
+        keep_s: float,
         expected: dict[str, int],
         server: str,
         epoch: int,
@@ -61,19 +67,29 @@ class Broker:
         self._life_fd = life_fd
         self._waiter = Waiter(clients, workers, control.fd, life_fd)
         self._scheduler = Scheduler(limits)
-        self._desk = WorkerDesk(workers)
+        self._desk = WorkerDesk(workers, epoch)
         self._expected = Counter(expected)
         self._server = server
         self._epoch = epoch
         self._begin = time.monotonic()
         self._events: deque[happened.Event] = deque()
-        self._stores: dict[int, JobStore] = {}  #: by serial
+        self._outbox = Outbox(clients)
+        self._jobs = JobDesk(
+            keeper=keeper,
+            state=self._scheduler.state,
+            events=self._events,
+            outbox=self._outbox,
+            ended=EndedJobs(
+                keep_s=keep_s, tail_s=limits.detached_s, tail_bytes=limits.client_mb * 1_000_000
+            ),
+        )
         self._clients = ClientDesk(
             clients,
+            outbox=self._outbox,
             catalog=catalog,
             state=self._scheduler.state,
-            stores=self._stores,
             events=self._events,
+            jobs=self._jobs,
             settle=self._settle,
             welcome=client_side.Welcome(
                 server=server,
@@ -83,13 +99,16 @@ class Broker:
             ),
             farm_report=self._farm_report,
         )
-        self._frames_sent = 0
         self._was_ready = False
         self._has_drained = False
-        self._next_tick = self._next_keep_alive = self._begin
+        self._next_tick = self._next_keep_alive = self._next_beat = self._begin
+        self._catalog = catalog
 
     def run(self) -> None:
         """Until the supervisor is gone."""
+        fail_point("broker.starting")
+        self._jobs.restore(self._catalog, self._settle)
+        fail_point("broker.restored")
         while True:
             ready = self._waiter.wait(self._next_tick - time.monotonic())
             if self._life_fd in ready:
@@ -102,13 +121,33 @@ class Broker:
             self._read(self._clients.receive, self._clients.take)
             self._tick()
             self._settle()
+            self._speak()
             if self._has_drained:
                 self._leave()
                 return
 
+    def _speak(self) -> None:
+        """Keep what this turn promised, then say it."""
+        self._jobs.say_what_is_kept()
+        while True:
+            self._jobs.commit()
+            fail_point("broker.committed")
+            self._settle()  # what could not be promised
+            gone = self._outbox.flush()
+            fail_point("broker.spoken")
+            if not gone:
+                return
+            self._events.extend(happened.ClientGone(client) for client in gone)
+            self._settle()
+
     def _leave(self) -> None:
-        """Everything is done: let the last words out before the supervisor ends us."""
-        self._clients.close(linger_s=LINGER_S)
+        """Everything is done: let clients take their last frames before the supervisor ends us."""
+        until = time.monotonic() + LINGER_S / 2
+        while self._jobs.ended.has_tails() and time.monotonic() < until:
+            self._waiter.wait(0.05)
+            self._read(self._clients.receive, self._clients.take)
+            self._speak()
+        self._clients.close(linger_s=LINGER_S / 2)
         self._control.send({"kind": "drained"})
         Waiter(self._life_fd).wait(LINGER_S)
 
@@ -119,8 +158,11 @@ class Broker:
             frames = receive()
             if frames is None:
                 return
+            fail_point("broker.hearing")
             take(frames)
+            fail_point("broker.heard")
             self._settle()
+            fail_point("broker.settled")
             self._desk.drop_untaken()
 
     def _settle(self) -> None:
@@ -136,10 +178,14 @@ class Broker:
         if now >= self._next_tick:
             self._next_tick = now + TICK_S
             self._events.append(happened.Ticked())
+            self._jobs.forget_old()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_S
+            self._control.send({"kind": "beat"})
         if now >= self._next_keep_alive:
             self._next_keep_alive = now + KEEP_ALIVE_S
             for client in {job.client for job in self._scheduler.state.jobs.values()}:
-                self._clients.tell(client, client_side.KeepAlive())
+                self._outbox.tell(client, client_side.KeepAlive())
 
     def _read_control(self) -> None:
         for message in self._control.receive():
@@ -150,6 +196,7 @@ class Broker:
                     if (worker := self._desk.of_pid(message["pid"])) is not None:
                         self._events.append(happened.WorkerGone(worker))
                         self._settle()
+                        fail_point("broker.death_heard")
                         self._desk.forget(worker)
                 case "drain":
                     self._events.append(happened.DrainWanted())
@@ -158,13 +205,16 @@ class Broker:
 
     def _take_worker_message(self, frames: list[bytes]) -> None:
         try:
-            event = self._desk.take(frames, self._stores)
+            event = self._desk.take(frames, self._jobs.stores)
         except wire.WireError as error:
             print(f"farm: a worker sent what is no message: {error}", file=sys.stderr)
             return
         if event is None:
             return
         self._events.append(event)
+        if isinstance(event, happened.WorkerGone):
+            self._settle()
+            self._desk.forget(event.worker)
         if isinstance(event, happened.WorkerReady):
             self._settle()
             self._control.send({"kind": "progress", "pid": event.pid})
@@ -188,89 +238,26 @@ class Broker:
             jobs=list(state.jobs)[:MAX_JOBS_SHOWN],
             n_jobs=len(state.jobs),
             workers=dict(state.n_workers_by_role()),
-            frames_sent=self._frames_sent,
+            frames_sent=self._jobs.frames_sent,
             uptime_s=time.monotonic() - self._begin,
         )
 
     # Commands.
 
     def _carry_out(self, command: todo.Command) -> None:
+        if self._jobs.carry_out(command):
+            return
         match command:
-            case todo.AcceptJob():
-                self._accept(command)
-            case todo.Refuse():
-                self._clients.tell(
-                    command.client,
-                    client_side.Failed(
-                        job_id=command.job_id,
-                        code=command.code,
-                        message=command.message,
-                        retryable=command.retryable,
-                    ),
-                )
-            case todo.GrantAudio():
-                self._clients.tell(
-                    command.client,
-                    client_side.AudioCredit(job_id=command.job_id, samples=command.n_samples),
-                )
-            case todo.SendFrames():
-                self._send_frames(command)
-            case todo.FinishJob():
-                self._finish(command)
             case todo.KeepResult():
                 jpeg = self._desk.take_jpeg(command.slot)
-                self._stores[command.serial].keep_jpeg(command.frame, jpeg)
+                self._jobs.stores[command.serial].keep_jpeg(command.frame, jpeg)
+                fail_point("broker.result_kept")
             case todo.KillWorker():
                 self._control.send({"kind": "kill", "pid": command.pid})
             case todo.Drained():
                 self._has_drained = True
             case _:
-                self._desk.pass_on(command, self._stores)
-
-    def _accept(self, command: todo.AcceptJob) -> None:
-        assert self._clients.opening is not None, "jobs are accepted while they are opened"
-        store = self._stores[command.serial] = self._clients.opening
-        self._clients.tell(
-            command.client,
-            client_side.Accepted(
-                job_id=command.job_id,
-                position=command.position,
-                width_px=store.manifest.width_px,
-                height_px=store.manifest.height_px,
-                fps=FPS,
-            ),
-        )
-
-    def _send_frames(self, command: todo.SendFrames) -> None:
-        jpegs = self._stores[command.serial].take_jpegs(command.frames)
-        self._frames_sent += len(jpegs)
-        for k in range(0, len(jpegs), FRAMES_A_MESSAGE):
-            header = client_side.Frames(job_id=command.job_id, first=command.frames.start + k)
-            self._clients.tell(command.client, header, jpegs[k : k + FRAMES_A_MESSAGE])
-
-    def _finish(self, command: todo.FinishJob) -> None:
-        store = self._stores.pop(command.serial)
-        if command.state == "done":
-            self._clients.tell(
-                command.client,
-                client_side.Done(
-                    job_id=command.job_id,
-                    frames=command.n_frames,
-                    elapsed_s=time.monotonic() - store.begin,
-                    stage_ms=store.stage_ms,
-                ),
-            )
-            return
-        self._clients.tell(
-            command.client,
-            client_side.Failed(
-                job_id=command.job_id,
-                code=command.code,
-                message=command.message,
-                retryable=False,
-                frames=command.n_frames,
-            ),
-        )
+                self._desk.pass_on(command, self._jobs.stores)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -282,19 +269,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(name, required=True, type=int)
     for name in ("--data", "--cache"):
         parser.add_argument(name, required=True, type=Path)
+    parser.add_argument("--state-dir", type=Path)  # without: nothing outlives us
     arguments = parser.parse_args(argv)
     config = json.loads(arguments.config_json)
     die_with_parent()
     known = {key: config["limits"][key] for key in Limits.__dataclass_fields__}
     try:
+        keeper = _keeper(arguments.state_dir, config["journal"])
         clients = router(
             arguments.client_endpoint,
             max_frame_bytes=client_side.MAX_CHUNK_BYTES + wire.MAX_HEADER_BYTES,
             receive_queue=CLIENT_QUEUE,
         )
         workers = router(arguments.worker_endpoint)
-    except OSError as error:
-        print(f"farm: {error.strerror}", file=sys.stderr)
+    except (OSError, JournalFailed) as error:
+        print(f"farm: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         sys.exit(1)
     broker = Broker(
         clients=clients,
@@ -303,12 +292,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         life_fd=arguments.life_fd,
         catalog=Catalog(Paths(data=arguments.data, cache=arguments.cache)),
         limits=Limits(**known),
+        keeper=keeper,
+        keep_s=config["journal"]["keep_s"],
         expected=config["workers"],
         server=f"lipfarm {version('lipfarm')}",
         epoch=secrets.randbits(48),
     )
     broker.run()
     workers.close()
+    keeper.close()
+
+
+def _keeper(state_dir: Path | None, config: dict[str, int]) -> Keeper:
+    if state_dir is None:
+        return NotDurable()
+    return Durable(state_dir, config["max_mb"] * 1_000_000)
 
 
 if __name__ == "__main__":

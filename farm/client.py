@@ -8,6 +8,9 @@
 
 Everything happens in the caller's thread, while it asks for frames.  Speech is decoded here and
 sent as the farm grants it: an endless source is as good as a file.
+
+The farm's broker, or all of it, may die and come back: each job goes on where it was, and each
+frame is given once.
 """
 
 import secrets
@@ -24,23 +27,31 @@ import numpy as np
 from farm import protocol
 from farm.errors import BadRequest, FarmError
 from farm.media.audio import open_speech
+from farm.remote_job import FarmLost, JobFailed, JobRefused, RemoteJob
 from workers import wire
 from workers.arrays import F32
 from workers.avatar import is_avatar_id
 from workers.transport import Endpoint, Waiter, dealer
 
+__all__ = [
+    "Client",
+    "FarmLost",
+    "JobFailed",
+    "JobRefused",
+    "JobSpec",
+    "NoAnswer",
+    "NoFarm",
+    "RemoteJob",
+]
+
 AudioSource: TypeAlias = "str | Path | F32 | Iterable[F32]"
 
-CREDIT_FRAMES = 64  #: asked for ahead of the caller: hides the way there and back
-CREDIT_STEP = 16  #: frames worth a message
-CHUNK_SAMPLES = 32_000  #: 2 s, 128 KB
-SILENCE_S = 15.0  #: the farm says something every 2 s while it has a job of ours
+PING_S = 5.0  #: the farm says something every 2 s while it has a job of ours
+REDIAL_S = 10.0  #: the line is taken for dead, and another one is made
+PATIENCE_S = 60.0  #: a farm may be started again meanwhile
 
-#: Codes whose cause lies with whoever submitted the job.
-CALLERS_CODES = frozenset(
-    {"BAD_AUDIO", "BAD_BUNDLE", "BAD_MESSAGE", "BAD_VERSION", "CONFLICT", "DEADLINE",
-     "MODEL_FAILED", "SILENT", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB"}
-)  # fmt: skip
+
+HELLO = protocol.Hello(client="lipfarm")
 
 
 class NoFarm(BadRequest):
@@ -49,23 +60,6 @@ class NoFarm(BadRequest):
 
 class NoAnswer(FarmError):
     """The farm did not answer a question in time."""
-
-
-class FarmLost(FarmError):
-    """The farm fell silent in the middle of a job."""
-
-
-class JobFailed(FarmError):
-    """The farm gave a job up.  ``code`` is stable; see PROTOCOL.md."""
-
-    def __init__(self, failed: protocol.Failed | protocol.Error) -> None:
-        super().__init__(failed.message)
-        self.code = failed.code
-        self.retryable = failed.retryable
-
-
-class JobRefused(JobFailed, BadRequest):
-    """The same, where whoever submitted the job can mend it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +76,15 @@ class JobSpec:
 class Client:
     """A line to a farm.  Close it, or use it in ``with``: its jobs are then cancelled."""
 
-    def __init__(self, endpoint: str, *, connect_timeout_s: float = 5.0) -> None:
-        """Raises NoFarm when nobody answers in time."""
+    def __init__(
+        self, endpoint: str, *, connect_timeout_s: float = 5.0, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Raises NoFarm when nobody answers in time.
+
+        ``patience_s`` : so long a farm that has our jobs may be silent.
+        """
         self.url = endpoint
+        self.patience_s = patience_s
         try:
             self._endpoint: Endpoint = dealer(endpoint)
         except OSError as error:
@@ -95,10 +95,9 @@ class Client:
         self._awaited: tuple[type, ...] = ()
         self._asked_about = ""
         self.is_closed = False
-        self.last_heard = time.monotonic()
+        self.last_heard = self._last_tried = time.monotonic()
         try:
-            hello = protocol.Hello(client="lipfarm")
-            self.welcome: protocol.Welcome = self._ask(hello, protocol.Welcome, connect_timeout_s)
+            self.welcome: protocol.Welcome = self._ask(HELLO, protocol.Welcome, connect_timeout_s)
         except NoAnswer:
             self.close()
             raise NoFarm(f"{endpoint}: no farm answers within {connect_timeout_s:g} s") from None
@@ -115,19 +114,17 @@ class Client:
             raise BadRequest(f"avatar {spec.avatar!r}: is no id of an avatar")
         if job_id in self._jobs:
             raise BadRequest(f"job {job_id!r} is running already")
-        job = self._jobs[job_id] = RemoteJob(self, job_id, pieces_of(spec.audio))
-        self.last_heard = time.monotonic()  # the farm owes us nothing while we ask for nothing
-        self.send(
-            protocol.Open(
-                job_id=job_id,
-                avatar=spec.avatar,
-                credit=CREDIT_FRAMES,
-                priority=spec.priority,
-                deadline_s=spec.deadline_s,
-            )
+        job = self._jobs[job_id] = RemoteJob(
+            self,
+            pieces_of(spec.audio),
+            job_id=job_id,
+            avatar=spec.avatar,
+            priority=spec.priority,
+            deadline_s=spec.deadline_s,
         )
+        self.last_heard = time.monotonic()  # the farm owes us nothing while we ask for nothing
         try:
-            job.wait_until_accepted()
+            job.open()
         except JobFailed:
             self.forget(job_id)
             raise
@@ -150,11 +147,10 @@ class Client:
 
     def cancel(self, job_id: str, timeout_s: float = 5.0) -> None:
         """Cancel a job, also another client's.  Raises JobRefused when it does not run."""
-        question = protocol.Cancel(job_id=job_id)
         if job_id in self._jobs:
-            self.send(question)  # its iterator hears of it
+            self._jobs[job_id].cancel()  # its iterator hears of it
         else:
-            self._ask(question, protocol.Cancelled, timeout_s, job_id)
+            self._ask(protocol.Cancel(job_id=job_id), protocol.Cancelled, timeout_s, job_id)
 
     def close(self) -> None:
         """Cancel what runs and hang up."""
@@ -187,6 +183,33 @@ class Client:
         if self._take_messages() == 0 and timeout_s > 0:
             self._waiter.wait(timeout_s)
             self._take_messages()
+        if self._endpoint.has_reconnected():
+            self._resume()  # whoever is there now does not know who we are
+        elif self._jobs:
+            self._mend()
+
+    def _mend(self) -> None:
+        """The farm is too silent: ask, then try another line."""
+        now = time.monotonic()
+        silent_s, tried_s = now - self.last_heard, now - self._last_tried
+        if silent_s > REDIAL_S and tried_s > REDIAL_S:
+            self._last_tried = now
+            self.redial()
+        elif silent_s > PING_S and tried_s > PING_S:
+            self._last_tried = now
+            self.send(protocol.Ping())
+
+    def redial(self) -> None:
+        """Go on with every job on a new line."""
+        self._endpoint.close()
+        self._endpoint = dealer(self.url)
+        self._waiter = Waiter(self._endpoint)
+        self._resume()
+
+    def _resume(self) -> None:
+        self.send(HELLO)
+        for job in list(self._jobs.values()):
+            job.resume()
 
     def forget(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
@@ -205,6 +228,8 @@ class Client:
                 if error.code == "UNKNOWN_KIND":
                     continue  # a newer farm has more to say
                 raise
+            if isinstance(message, protocol.Welcome):
+                self.welcome = message
             job_id = getattr(message, "job_id", "")
             if job_id == self._asked_about and isinstance(message, self._awaited):
                 self._answers.append(message)
@@ -232,110 +257,6 @@ class Client:
         raise NoAnswer(f"{self.url}: no answer within {timeout_s:g} s")
 
 
-class RemoteJob:
-    """A job at the farm.  Iterate over it, once, for its JPEG frames in order."""
-
-    def __init__(self, client: Client, job_id: str, pieces: Iterator[F32]) -> None:
-        self.job_id = job_id
-        self.accepted: protocol.Accepted | None = None  #: frame size, and jobs ahead
-        self.done: protocol.Done | None = None  #: how it went, after the last frame
-        self.n_frames = 0  #: received
-        self._client = client
-        self._pieces = pieces
-        self._unsent = np.empty(0, np.float32)
-        self._granted = 0  #: samples that may still be sent
-        self._seq = 0
-        self._has_ended = False
-        self._frames: deque[bytes] = deque()
-        self._to_credit = 0
-        self._failed: protocol.Failed | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            while True:
-                while self._frames:
-                    self._give_credit()
-                    yield self._frames.popleft()
-                if self._failed is not None:
-                    raise _failure(self._failed)
-                if self.done is not None:
-                    return
-                self._work()
-        finally:
-            self._leave()
-
-    def cancel(self) -> None:
-        """Iterating on ends with JobFailed, code CANCELLED."""
-        self._client.send(protocol.Cancel(job_id=self.job_id))
-
-    def wait_until_accepted(self) -> None:
-        while self.accepted is None:
-            if self._failed is not None:
-                raise _failure(self._failed)
-            self._wait(0.5)
-
-    def take(self, message: Any, payloads: list[bytes]) -> None:
-        """A message about this job has arrived."""
-        match message:
-            case protocol.Accepted():
-                self.accepted = message
-            case protocol.AudioCredit():
-                self._granted += message.samples
-            case protocol.Frames():
-                if message.first != self.n_frames:
-                    raise FarmLost(f"frame {message.first} came where {self.n_frames} should be")
-                self.n_frames += len(payloads)
-                self._frames.extend(payloads)
-            case protocol.Done():
-                self.done = message
-            case protocol.Failed():
-                self._failed = message
-
-    def _work(self) -> None:
-        """Send speech if we may, else wait for the farm."""
-        if not self._has_ended and self._granted > 0:
-            self._send_some()
-            self._client.pump(0)
-        else:
-            self._wait(0.5)
-
-    def _wait(self, timeout_s: float) -> None:
-        self._client.pump(timeout_s)
-        if time.monotonic() - self._client.last_heard > SILENCE_S:
-            raise FarmLost(f"the farm has said nothing for {SILENCE_S:g} s")
-
-    def _send_some(self) -> None:
-        if len(self._unsent) == 0:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self._client.send(protocol.End(job_id=self.job_id))
-                self._has_ended = True
-                return
-            self._unsent = piece
-        n = min(len(self._unsent), self._granted, CHUNK_SAMPLES)
-        chunk, self._unsent = self._unsent[:n], self._unsent[n:]
-        if n:
-            audio = protocol.Audio(job_id=self.job_id, seq=self._seq)
-            self._client.send(audio, chunk.astype("<f4").tobytes())
-            self._granted -= n
-            self._seq += 1
-
-    def _give_credit(self) -> None:
-        """One frame is about to be taken: let another one come."""
-        self._to_credit += 1
-        if self._to_credit == CREDIT_STEP:
-            self._client.send(protocol.Credit(job_id=self.job_id, frames=CREDIT_STEP))
-            self._to_credit = 0
-
-    def _leave(self) -> None:
-        if self.done is None and self._failed is None and not self._client.is_closed:
-            self.cancel()
-        self._client.forget(self.job_id)
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
-
-
 def pieces_of(audio: AudioSource) -> Iterator[F32]:
     """Speech as pieces of samples, whatever it was given as."""
     if isinstance(audio, str | Path):
@@ -357,8 +278,3 @@ def _samples(piece: F32) -> F32:
             f"samples must be float32 of one dimension, not {piece.dtype} {piece.shape}"
         )
     return piece
-
-
-def _failure(failed: protocol.Failed) -> JobFailed:
-    kind = JobRefused if failed.code in CALLERS_CODES else JobFailed
-    return kind(failed)

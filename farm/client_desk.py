@@ -1,22 +1,26 @@
 """The broker's side of the client protocol: messages to answers and events.
 
-Nothing a client says may end the farm: what is no message gets a typed error.
+Nothing a client says may end the farm: what is no message gets a typed error.  Nothing is said
+before the turn's promises are kept: words wait until they are flushed.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from farm import events as happened
 from farm import protocol
 from farm.catalog import Catalog
 from farm.errors import UnknownAvatar
+from farm.job_desk import STORAGE_RETRY_S, JobDesk
 from farm.job_store import SAMPLE_BYTES, JobStore
+from farm.jobs import NOBODY, Job
+from farm.outbox import Outbox
 from farm.state import FarmState
 from workers import wire
 from workers.errors import BundleError
-from workers.transport import Again, Endpoint, Frame, PeerGone
+from workers.transport import Endpoint
 
 
 class ClientDesk:
@@ -26,41 +30,34 @@ class ClientDesk:
         self,
         endpoint: Endpoint,
         *,
+        outbox: Outbox,
         catalog: Catalog,
         state: FarmState,
-        stores: dict[int, JobStore],
         events: deque[happened.Event],
+        jobs: JobDesk,
         settle: Callable[[], None],
         welcome: protocol.Welcome,
         farm_report: Callable[[], protocol.FarmReport],
     ) -> None:
-        """``state`` and ``stores`` are only read; ``events`` is where what happened goes.
+        """``state`` is only read; ``events`` is where what happened goes.
 
         ``settle`` : lets the scheduler take the events at once, for a job that is being opened.
         """
         self._endpoint = endpoint
+        self._outbox = outbox
         self._catalog = catalog
         self._state = state
-        self._stores = stores
         self._events = events
+        self._jobs = jobs
         self._settle = settle
         self._welcome = welcome
         self._farm_report = farm_report
-        self.opening: JobStore | None = None  #: of the job the scheduler is deciding about
 
     def receive(self) -> list[bytes] | None:
         return self._endpoint.receive()
 
     def close(self, linger_s: float) -> None:
         self._endpoint.close(linger_s=linger_s)
-
-    def tell(self, client: bytes, message: object, payloads: Sequence[Frame] = ()) -> None:
-        """Send to a client; one that is gone, or lets its queue run over, loses its jobs."""
-        header = wire.encode(message, protocol.VERSION)
-        try:
-            self._endpoint.send([client, header, *payloads])
-        except (PeerGone, Again):
-            self._events.append(happened.ClientGone(client))
 
     def take(self, frames: list[bytes]) -> None:
         """A message: its answer goes out, its events wait to be settled."""
@@ -70,31 +67,64 @@ class ClientDesk:
             message = wire.decode(header, protocol.FROM_CLIENT, protocol.VERSION)
             self._answer(client, message, rest[1:])
         except wire.WireError as error:
-            self.tell(client, protocol.Error(code=error.code, message=str(error)))
+            self._outbox.tell(client, protocol.Error(code=error.code, message=str(error)))
 
     def _answer(self, client: bytes, message: Any, payloads: list[bytes]) -> None:
         match message:
             case protocol.Hello():
-                self.tell(client, self._welcome)
+                self._outbox.tell(client, self._welcome)
             case protocol.Ping(nonce=nonce):
-                self.tell(client, protocol.Pong(nonce=nonce))
+                self._outbox.tell(client, protocol.Pong(nonce=nonce))
             case protocol.Status(job_id=job_id):
                 self._report(client, job_id)
             case protocol.Cancel(job_id=job_id):
                 job = self._state.jobs.get(job_id)
                 if job is not None and job.client != client:
-                    self.tell(client, protocol.Cancelled(job_id=job_id))
+                    self._outbox.tell(client, protocol.Cancelled(job_id=job_id))
                 self._events.append(happened.CancelWanted(client=client, job_id=job_id))
-            case protocol.Credit(job_id=job_id, frames=frames):
-                if frames <= 0:
-                    raise wire.WireError("BAD_MESSAGE", f"credit of {frames} frames")
-                self._events.append(
-                    happened.CreditGranted(client=client, job_id=job_id, frames=frames)
-                )
+            case protocol.Credit():
+                self._credit(client, message)
             case protocol.Open():
                 self._open(client, message)
+            case protocol.Resume():
+                self._resume(client, message)
             case protocol.Audio() | protocol.End():
                 self._hear(client, message, payloads)
+
+    def _credit(self, client: bytes, credit: protocol.Credit) -> None:
+        if credit.frames < (0 if credit.next_frame is not None else 1):
+            raise wire.WireError("BAD_MESSAGE", f"credit of {credit.frames} frames")
+        if credit.next_frame is not None and credit.next_frame < 0:
+            raise wire.WireError("BAD_MESSAGE", f"next_frame is {credit.next_frame}")
+        if credit.job_id not in self._state.jobs:
+            self._jobs.take(client, credit.job_id, credit.frames, credit.next_frame)
+            return
+        self._events.append(
+            happened.CreditGranted(
+                client=client,
+                job_id=credit.job_id,
+                frames=credit.frames,
+                next_frame=credit.next_frame,
+            )
+        )
+
+    def _resume(self, client: bytes, wanted: protocol.Resume) -> None:
+        if wanted.credit < 0 or wanted.next_frame < 0:
+            raise wire.WireError("BAD_MESSAGE", "credit and next_frame must be at least 0")
+        ended = self._jobs.ended.get(wanted.job_id)
+        if wanted.job_id not in self._state.jobs and ended is not None:
+            self._jobs.send_again(ended, client, wanted.next_frame, wanted.attempt)
+            return
+        if (job := self._state.jobs.get(wanted.job_id)) is not None:
+            self._jobs.stores[job.serial].attempt = wanted.attempt
+        self._events.append(
+            happened.JobResumed(
+                client=client,
+                job_id=wanted.job_id[: protocol.MAX_ID_CHARS],
+                next_frame=wanted.next_frame,
+                credit=wanted.credit,
+            )
+        )
 
     def _open(self, client: bytes, wanted: protocol.Open) -> None:
         refusal = _refusal(wanted)
@@ -111,7 +141,46 @@ class ClientDesk:
         except BundleError as error:
             self._refuse(client, wanted, "BAD_BUNDLE", str(error))
             return
-        self.opening = JobStore(wanted, client, bundle, manifest)
+        store = JobStore(wanted, bundle, manifest)
+        if not self._finds_it_again(client, store):
+            self._begin(client, store)
+
+    def _finds_it_again(self, client: bytes, store: JobStore) -> bool:
+        """The same open once more: go on with the job, or say how it ended."""
+        wanted = store.opened
+        job = self._state.jobs.get(wanted.job_id)
+        if job is not None:
+            is_same = self._jobs.stores[job.serial].fingerprint == store.fingerprint
+            if not is_same or not self._is_free(job, client):
+                return False  # the scheduler calls it a conflict
+            self._jobs.stores[job.serial].attempt = wanted.attempt
+            self._events.append(
+                happened.JobResumed(
+                    client=client, job_id=job.job_id, next_frame=None, credit=wanted.credit
+                )
+            )
+            return True
+        ended = self._jobs.ended.get(wanted.job_id)
+        if ended is None or not ended.is_done:
+            return False  # what failed may be tried again
+        if ended.fingerprint == store.fingerprint:
+            self._jobs.send_again(ended, client, ended.n_taken, wanted.attempt)
+        else:
+            self._refuse(client, wanted, "CONFLICT", "another job of this id was finished")
+        return True
+
+    def _is_free(self, job: Job, client: bytes) -> bool:
+        """Whether nobody else is there to take its frames."""
+        if job.client in (NOBODY, client):
+            return True
+        return not self._outbox.reaches(job.client)
+
+    def _begin(self, client: bytes, store: JobStore) -> None:
+        wanted = store.opened
+        if (full := self._jobs.no_room()) and wanted.job_id not in self._state.jobs:
+            self._refuse(client, wanted, "STORAGE", full, retry_after_s=STORAGE_RETRY_S)
+            return
+        self._jobs.opening = store
         now = time.monotonic()
         self._events.append(
             happened.JobOpened(
@@ -121,17 +190,30 @@ class ClientDesk:
                 credit=wanted.credit,
                 priority=wanted.priority,
                 deadline=None if wanted.deadline_s is None else now + wanted.deadline_s,
+                first_frame=wanted.first_frame,
+                first_span=store.first_span,
             )
         )
         self._settle()
-        self.opening = None
+        self._jobs.opening = None
 
-    def _refuse(self, client: bytes, wanted: protocol.Open, code: str, message: str) -> None:
-        job_id = wanted.job_id[: protocol.MAX_ID_CHARS]
-        self.tell(
-            client,
-            protocol.Failed(job_id=job_id, code=code, message=message, retryable=False),
+    def _refuse(
+        self,
+        client: bytes,
+        wanted: protocol.Open,
+        code: str,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+    ) -> None:
+        failed = protocol.Failed(
+            job_id=wanted.job_id[: protocol.MAX_ID_CHARS],
+            code=code,
+            message=message,
+            retryable=retry_after_s > 0,
+            retry_after_s=retry_after_s,
         )
+        self._outbox.tell(client, failed)
 
     def _hear(
         self, client: bytes, message: protocol.Audio | protocol.End, payloads: list[bytes]
@@ -139,10 +221,10 @@ class ClientDesk:
         job = self._state.jobs.get(message.job_id)
         if job is None or job.client != client:
             return  # late words about a job that is over
-        store = self._stores[job.serial]
+        store = self._jobs.stores[job.serial]
         try:
             if isinstance(message, protocol.End):
-                store.end()
+                self._jobs.end_speech(job.job_id, store)
                 self._events.append(
                     happened.AudioEnded(
                         client=client,
@@ -152,7 +234,9 @@ class ClientDesk:
                     )
                 )
                 return
-            n_samples = sum(store.hear(message.seq, payload) for payload in payloads[:1])
+            n_samples = sum(
+                self._jobs.hear(store, message.seq, payload) for payload in payloads[:1]
+            )
         except wire.WireError as error:
             self._events.append(
                 happened.WorkFailed(
@@ -171,7 +255,7 @@ class ClientDesk:
 
     def _report(self, client: bytes, job_id: str) -> None:
         if not job_id:
-            self.tell(client, self._farm_report())
+            self._outbox.tell(client, self._farm_report())
             return
         job = self._state.jobs.get(job_id)
         if job is None:
@@ -181,9 +265,9 @@ class ClientDesk:
                 message="no job of this id is running",
                 retryable=False,
             )
-            self.tell(client, unknown)
+            self._outbox.tell(client, unknown)
             return
-        self.tell(
+        self._outbox.tell(
             client,
             protocol.JobReport(
                 job_id=job.job_id,
@@ -201,6 +285,8 @@ def _refusal(wanted: protocol.Open) -> str | None:
         return f"job_id must be 1..{protocol.MAX_ID_CHARS} of letters, digits, spaces and .:@_+-"
     if wanted.sample_format not in SAMPLE_BYTES:
         return f"sample_format must be one of {', '.join(SAMPLE_BYTES)}"
+    if wanted.first_frame < 0:
+        return "first_frame must be at least 0"
     if wanted.credit < 0:
         return "credit must be at least 0"
     if not -100 <= wanted.priority <= 100:

@@ -15,6 +15,17 @@ class AcceptJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachJob:
+    """A client goes on with a job: tell it where."""
+
+    client: bytes
+    job_id: str
+    serial: int
+    position: int  #: jobs ahead of it
+    first_frame: int  #: the first that will be sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
     """Answer a request that changes nothing."""
 
@@ -23,6 +34,8 @@ class Refuse:
     code: str
     message: str
     retryable: bool = False
+    position: int = 0  #: jobs ahead of it, had it been taken
+    retry_after_s: float = 0.0  #: 0: nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +112,24 @@ class SendFrames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetFrames:
+    """The client has the frames before this one for good."""
+
+    job_id: str
+    serial: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinishJob:
-    """Tell the client that the job is over, and forget everything about it."""
+    """Tell the client that the job is over, and forget all but the frames it has not taken."""
 
     client: bytes
     job_id: str
     serial: int
     state: str  #: "done", "failed" or "cancelled"
     n_frames: int
+    n_taken: int = 0  #: frames that the client has for good
     code: str = ""
     message: str = ""
 
@@ -126,6 +149,7 @@ class Drained:
 
 Command: TypeAlias = (
     AcceptJob
+    | AttachJob
     | Refuse
     | GrantAudio
     | EncodeSpan
@@ -134,6 +158,7 @@ Command: TypeAlias = (
     | KeepResult
     | ReleaseSlots
     | SendFrames
+    | ForgetFrames
     | FinishJob
     | KillWorker
     | Drained

@@ -99,6 +99,7 @@ def socket_path_bytes(path: str) -> int:
 class FarmSection:
     endpoint: Annotated[str, client_url] = ""
     run_dir: Annotated[str, absolute_path] = ""
+    state_dir: Annotated[str, absolute_path] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,14 @@ class LimitsSection:
     max_jobs_per_client: Annotated[int, whole(1, 10_000)] = 64
     window_frames: Annotated[int, whole(1, 4096)] = 64
     client_silence_s: Annotated[float, seconds(1, 3600)] = 30.0
+    detached_s: Annotated[float, seconds(0.1, 86_400)] = 60.0
+    client_mb: Annotated[int, whole(1, 65_536)] = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalSection:
+    keep_s: Annotated[float, seconds(0, 31_536_000)] = 3600.0
+    max_mb: Annotated[int, whole(16, 1_048_576)] = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +158,7 @@ class FarmConfig:
     audio: AudioSection = field(default_factory=AudioSection)
     compositors: CompositorsSection = field(default_factory=CompositorsSection)
     limits: LimitsSection = field(default_factory=LimitsSection)
+    journal: JournalSection = field(default_factory=JournalSection)
     health: HealthSection = field(default_factory=HealthSection)
 
 

@@ -14,7 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class AlreadyRunning(FarmError):
-    """Another farm has that place: stop it, or give this one another run_dir or endpoint."""
+    """Another farm has that place: stop it, or give this one other directories and endpoint."""
 
 
 class UnsafeDirectory(FarmError):
@@ -68,11 +68,15 @@ def run(
     raise_open_files()
     run_dir = Path(config.farm.run_dir) if config.farm.run_dir else user_run_dir(environment)
     urls = endpoints(config, run_dir)
+    state_dir = Path(config.farm.state_dir) if config.farm.state_dir else paths.state
+    paths = replace(paths, state=state_dir)
     specs = child_specs(config, paths, urls, n_cores=len(os.sched_getaffinity(0)))
-    make_private(run_dir)
+    make_private(run_dir, "farm.run_dir")
+    if state_dir is not None:
+        make_private(state_dir, "farm.state_dir")
     with ExitStack() as stack:
         # The locks come first: without them we would remove a living farm's sockets.
-        for lock in lock_files(run_dir, urls):
+        for lock in lock_files(run_dir, urls, state_dir):
             stack.enter_context(held(lock))
         for name in sweep():
             _log.warning("removed the segment of a dead farm", extra={"segment": name})
@@ -160,8 +164,8 @@ def child_specs(
 
 
 def _broker_config(config: FarmConfig, n_workers: Mapping[str, int]) -> str:
-    limits, health = asdict(config.limits), asdict(config.health)
-    return json.dumps({"limits": limits, "health": health, "workers": n_workers})
+    sections = {name: asdict(getattr(config, name)) for name in ("limits", "health", "journal")}
+    return json.dumps({**sections, "workers": n_workers})
 
 
 def _broker_command(
@@ -176,6 +180,8 @@ def _broker_command(
         "--cache": str(paths.cache.absolute()),
         "--config-json": config_json,
     }
+    if paths.state is not None:
+        options["--state-dir"] = str(paths.state.absolute())
     return _python("farm.broker", options)
 
 
@@ -211,14 +217,17 @@ def _model_directory(config: FarmConfig) -> Path:
 # Where it runs
 
 
-def make_private(run_dir: Path) -> None:
-    """Create the directory, and let nobody else in; raises `UnsafeDirectory`."""
+def make_private(directory: Path, key: str = "farm.run_dir") -> None:
+    """Create the directory, and let nobody else in; raises `UnsafeDirectory`.
+
+    ``key`` : of the configuration, where it can be set.
+    """
     with suppress(FileExistsError):
-        run_dir.mkdir(mode=0o700, parents=True)
+        directory.mkdir(mode=0o700, parents=True)
     # In /tmp another user may have made it, or a link to one of ours, before us.
-    if not _is_ours(run_dir) or _is_shared(run_dir):
-        raise UnsafeDirectory(f"{run_dir}: must be a directory of our own, set farm.run_dir")
-    run_dir.chmod(0o700)
+    if not _is_ours(directory) or _is_shared(directory):
+        raise UnsafeDirectory(f"{directory}: must be a directory of our own, set {key}")
+    directory.chmod(0o700)
 
 
 def _is_shared(directory: Path) -> bool:
@@ -226,10 +235,12 @@ def _is_shared(directory: Path) -> bool:
     return bool(directory.stat().st_mode & stat.S_ISVTX) or directory.is_mount()
 
 
-def lock_files(run_dir: Path, urls: Endpoints) -> list[Path]:
-    """The run directory's, and one beside a client socket that lives elsewhere."""
+def lock_files(run_dir: Path, urls: Endpoints, state_dir: Path | None = None) -> list[Path]:
+    """Those of both directories, and one beside a client socket that lives elsewhere."""
     elsewhere = [file for file in urls.socket_files if file.parent != run_dir]
-    return [run_dir / LOCK_NAME, *(file.with_name(f"{file.name}.lock") for file in elsewhere)]
+    own = dict.fromkeys([run_dir, *([state_dir] if state_dir is not None else [])])
+    beside = [file.with_name(f"{file.name}.lock") for file in elsewhere]
+    return [*(directory / LOCK_NAME for directory in own), *beside]
 
 
 @contextmanager

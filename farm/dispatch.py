@@ -1,16 +1,33 @@
 """Who does what next: everything that can be handed out is handed out.
 
 Runs after every event, on the state alone.
+
+Suspects are tried in their job's turn and by a worker that has nothing else in hand, so that a
+death says whose fault it is.  When it is their turn and no worker is idle, hands are kept free
+until one is, and nobody whose turn is later goes first: busy workers would never be idle.
 """
 
-from farm.commands import Composite, Drained, EncodeSpan, GrantAudio, Run, RunBatch, SendFrames
+from itertools import islice, takewhile
+
+from farm.commands import (
+    Composite,
+    Drained,
+    EncodeSpan,
+    ForgetFrames,
+    GrantAudio,
+    Lease,
+    Run,
+    RunBatch,
+    SendFrames,
+)
 from farm.hands import LEASES_A_MESSAGE, Worker
-from farm.jobs import FrameState, Job, JobState
+from farm.jobs import MAX_CREDIT, NOBODY, FrameState, Job, JobState
 from farm.state import FarmState
 
 SAMPLES_PER_FRAME = 640  # 16 kHz at 25 frames a second
 FRAMES_PER_SPAN = 32  # windows of one encoder call, one a frame
 AUDIO_AHEAD_FRAMES = 750  #: 30 s of speech may arrive before its frames leave: 1.9 MB a job
+ALWAYS_OPEN_FRAMES = 8  #: of each job, however much its client's other jobs cost
 AUDIO_GRANT_SAMPLES = 16_000  #: a grant below this is not worth a message
 
 
@@ -28,11 +45,13 @@ def assign(state: FarmState) -> None:
 def _send(state: FarmState) -> None:
     """Hand over finished frames in order, as far as credit goes."""
     for job in list(state.jobs.values()):
+        _drop_taken(state, job)
         begin = job.next_sent
-        while job.credit > 0 and job.frames.get(job.next_sent) is FrameState.FINISHED:
-            del job.frames[job.next_sent]
+        while _can_send(job):
+            job.move_frame(job.next_sent, "send")
             job.next_sent += 1
             job.credit -= 1
+        job.furthest_sent = max(job.furthest_sent, job.next_sent)
         if job.next_sent > begin:
             sent = range(begin, job.next_sent)
             state.commands.append(
@@ -42,19 +61,37 @@ def _send(state: FarmState) -> None:
             state.end(job, "finish")
 
 
+def _can_send(job: Job) -> bool:
+    is_finished = job.frames.get(job.next_sent) is FrameState.FINISHED
+    n_outstanding = job.next_sent - job.n_taken
+    return is_finished and job.credit > 0 and n_outstanding < MAX_CREDIT
+
+
+def _drop_taken(state: FarmState, job: Job) -> None:
+    """Its journal was behind its client: these were made once more, and nobody needs them."""
+    begin = job.next_sent
+    while job.next_sent < job.n_taken and job.frames.get(job.next_sent) is FrameState.FINISHED:
+        job.drop_frame(job.next_sent)
+        job.next_sent += 1
+    if job.next_sent > begin:
+        forget = ForgetFrames(job_id=job.job_id, serial=job.serial, before=job.next_sent)
+        state.commands.append(forget)
+
+
 def _listen(state: FarmState) -> None:
     """Let clients send more speech, as far ahead of delivery as is useful."""
     for job in state.jobs.values():
         wanted = (job.next_sent + AUDIO_AHEAD_FRAMES) * SAMPLES_PER_FRAME
         more = wanted - job.granted_samples
-        if job.state is JobState.LISTENING and more >= AUDIO_GRANT_SAMPLES:
+        is_listening = job.state is JobState.LISTENING and job.client != NOBODY
+        if is_listening and more >= AUDIO_GRANT_SAMPLES:
             job.granted_samples = wanted
             state.commands.append(GrantAudio(client=job.client, job_id=job.job_id, n_samples=more))
 
 
 def _assign_spans(state: FarmState) -> None:
-    for worker in state.workers.values():
-        while worker.can_take_span and (found := _next_span(state)):
+    for worker in sorted(state.workers.values(), key=lambda worker: len(worker.spans)):
+        while worker.can_take_span and (found := _next_span(state, worker)):
             job, span = found
             worker.spans.add((job.serial, span))
             state.commands.append(
@@ -62,10 +99,12 @@ def _assign_spans(state: FarmState) -> None:
             )
 
 
-def _next_span(state: FarmState) -> tuple[Job, int] | None:
+def _next_span(state: FarmState, worker: Worker) -> tuple[Job, int] | None:
+    if state.is_trying(worker):
+        return None
     for job in _by_turn(state):
-        if job.spans_again:
-            return job, job.spans_again.pop(0)
+        if job.spans_again:  # suspects, all of them
+            return (job, job.spans_again.pop(0)) if worker.is_idle else None
         reach = job.next_sent + state.window_frames + 2 * FRAMES_PER_SPAN
         if job.next_span < job.n_ready_spans and job.next_span * FRAMES_PER_SPAN < reach:
             job.next_span += 1
@@ -103,36 +142,52 @@ def _assign_batches(state: FarmState) -> None:
 
 
 def _form_batch(state: FarmState, worker: Worker) -> tuple[Run, ...]:
-    """Fill a batch from all jobs in turn; a part-filled one only keeps an idle device busy."""
+    """Suspects of the job whose turn it is, or frames of all jobs in turn."""
+    if state.is_trying(worker):
+        return ()
     room = worker.batch_size
-    chosen: list[tuple[Job, list[range]]] = []
+    full = state.full_clients()
+    chosen: list[tuple[Job, list[int]]] = []
     for job in _by_turn(state):
-        runs = _runs(state, job, room)
-        if runs:
-            chosen.append((job, runs))
-            room -= sum(map(len, runs))
+        if suspects := _waiting_suspects(state, job):
+            if not chosen:
+                return _dispatch(state, [(job, suspects)]) if worker.is_idle else ()
+            break
+        is_full = job.client in full and job.n_waiting_to_leave >= ALWAYS_OPEN_FRAMES
+        fresh = () if is_full else job.open_frames(state.window_frames)
+        if frames := [*job.lost_frames, *fresh][:room]:
+            chosen.append((job, frames))
+            room -= len(frames)
         if room == 0:
             break
     if room > 0 and worker.batches:
-        return ()
-    for job, runs in chosen:
+        return ()  # a part-filled batch only keeps an idle device busy
+    return _dispatch(state, chosen)
+
+
+def _waiting_suspects(state: FarmState, job: Job) -> list[int]:
+    """The first group of a job's suspects that is to be tried."""
+    suspects = state.suspects["inference"]
+    first = next((item for f in job.lost_frames if (item := (job.serial, f)) in suspects), None)
+    return [frame for _, frame in suspects.group(first)] if first is not None else []
+
+
+def _dispatch(state: FarmState, chosen: list[tuple[Job, list[int]]]) -> tuple[Run, ...]:
+    for job, frames in chosen:
         state.n_turns += 1
         job.last_turn = state.n_turns
-        for frames in runs:
-            for frame in frames:
-                job.move_frame(frame, "dispatch")
-            job.next_frame = max(job.next_frame, frames.stop)
+        for frame in frames:
+            job.move_frame(frame, "dispatch")
+        job.next_frame = max(job.next_frame, frames[-1] + 1)
     return tuple(
-        Run(job_id=job.job_id, serial=job.serial, avatar=job.avatar, frames=frames)
-        for job, runs in chosen
-        for frames in runs
+        Run(job_id=job.job_id, serial=job.serial, avatar=job.avatar, frames=run)
+        for job, frames in chosen
+        for run in _runs(frames)
     )
 
 
-def _runs(state: FarmState, job: Job, room: int) -> list[range]:
-    """Frames of a job that can be dispatched now, lost ones first."""
-    fresh = job.open_frames(state.window_frames)
-    frames = [*job.lost_frames, *fresh][:room]
+def _runs(frames: list[int]) -> list[range]:
+    """The frames as runs of consecutive ones, in their order."""
     runs: list[range] = []
     for frame in frames:
         if runs and runs[-1].stop == frame:
@@ -144,14 +199,34 @@ def _runs(state: FarmState, job: Job, room: int) -> list[range]:
 
 def _assign_leases(state: FarmState) -> None:
     while state.rendered:
-        free = [worker for worker in state.workers.values() if worker.can_take_leases]
+        is_trial = _is_suspect(state, state.rendered[0])
+        free = [
+            worker
+            for worker in state.workers.values()
+            if worker.can_take_leases
+            and not state.is_trying(worker)
+            and (worker.is_idle or not is_trial)
+        ]
         if not free:
             return
         worker = min(free, key=lambda worker: len(worker.leases))
         # A share each while the pool is idle: eight slots for eight compositors are one each.
-        n = min(LEASES_A_MESSAGE, -(-len(state.rendered) // len(free)))
-        taken = [state.rendered.popleft() for _ in range(n)]
+        n = 1 if is_trial else min(LEASES_A_MESSAGE, -(-len(state.rendered) // len(free)))
+        taken = _take_leases(state, n)
         for lease in taken:
             state.jobs[lease.job_id].move_frame(lease.frame, "lease")
             worker.leases[lease.slot] = lease
         state.commands.append(Composite(worker=worker.identity, leases=tuple(taken)))
+
+
+def _take_leases(state: FarmState, n: int) -> list[Lease]:
+    """The first of the queue, and those behind it up to ``n`` or a suspect."""
+    first = state.rendered.popleft()
+    more = list(takewhile(lambda x: not _is_suspect(state, x), islice(state.rendered, n - 1)))
+    for _ in more:
+        state.rendered.popleft()
+    return [first, *more]
+
+
+def _is_suspect(state: FarmState, lease: Lease) -> bool:
+    return (lease.serial, lease.frame) in state.suspects["compositor"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 START_S = 120.0  #: a large model, a cold GPU
 STOP_S = 15.0
+PATIENCE_S = 15.0  #: nobody starts this farm again
 
 
 class NoStart(FarmError):
@@ -80,7 +81,7 @@ def _connected(
     while True:
         _require_alive(process, root)
         try:
-            client = Client(url, connect_timeout_s=1.0)
+            client = Client(url, connect_timeout_s=1.0, patience_s=PATIENCE_S)
             break
         except NoFarm:
             if time.monotonic() > deadline:

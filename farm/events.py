@@ -12,6 +12,33 @@ class JobOpened:
     credit: int  #: frames the client takes before it grants more
     priority: int = 0
     deadline: float | None = None
+    first_frame: int = 0  #: those before are not wanted
+    first_span: int = 0  #: nor are these
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRestored:
+    """A job that the broker before had accepted.  Its client will come back, or not."""
+
+    job_id: str
+    avatar: str
+    priority: int
+    deadline: float | None
+    first_frame: int  #: those before were taken
+    first_span: int  #: those before are not needed
+    n_samples: int  #: of speech that is here
+    n_ready_spans: int
+    total_frames: int | None  #: once the speech has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResumed:
+    """A client goes on with a job, its own or one that nobody has."""
+
+    client: bytes
+    job_id: str
+    next_frame: int | None  #: the first it still needs; None: the first that nobody has taken
+    credit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +62,7 @@ class CreditGranted:
     client: bytes
     job_id: str
     frames: int
+    next_frame: int | None = None  #: those before are taken; None: as many as were granted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +73,8 @@ class CancelWanted:
 
 @dataclass(frozen=True, slots=True)
 class ClientGone:
+    """Its line is cut."""
+
     client: bytes
 
 
@@ -103,6 +133,7 @@ class BatchRendered:
 class FramesComposited:
     worker: bytes
     slots: tuple[Slot, ...]
+    n_bytes: tuple[int, ...] = ()  #: of each JPEG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +164,8 @@ class Ticked:
 
 Event: TypeAlias = (
     JobOpened
+    | JobRestored
+    | JobResumed
     | AudioArrived
     | AudioEnded
     | CreditGranted

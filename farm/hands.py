@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from farm.commands import Lease, Run
 from farm.events import Slot
+from farm.suspects import Item
 
 SPANS_IN_HAND = 2  #: an audio worker's next span waits at its socket
 BATCHES_IN_HAND = 2  #: an inference worker's next batch waits at its socket
@@ -30,6 +31,27 @@ class Worker:
     n_unreadable: int = 0  #: times its slots could not be read though it lives
 
     leases: dict[Slot, Lease] = field(default_factory=dict)  #: compositor
+    withdrawn: set[Slot] = field(default_factory=set)  #: their ring died; it may still be at work
+
+    @property
+    def tasks(self) -> list[list[Item]]:
+        """All that it was asked for and that still counts; leases are one, their order is free."""
+        spans = [[item] for item in sorted(self.spans)]
+        batches = [
+            [(run.serial, frame) for run in runs for frame in run.frames]
+            for runs in self.batches.values()
+        ]
+        leases = [(lease.serial, lease.frame) for lease in self.leases.values()]
+        return [*spans, *batches, leases]
+
+    @property
+    def in_hand(self) -> list[Item]:
+        return [item for task in self.tasks for item in task]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has answered all it was ever asked: what comes next would be alone."""
+        return not (self.spans or self.batches or self.leases or self.withdrawn)
 
     @property
     def can_take_span(self) -> bool:
@@ -49,6 +71,17 @@ class Worker:
     def can_take_leases(self) -> bool:
         in_hand = len(self.leases)
         return self.role == "compositor" and in_hand <= LEASES_IN_HAND - LEASES_A_MESSAGE
+
+    def withdraw(self, ring: bytes) -> list[Lease]:
+        """Take its leases on a dead worker's ring away.  It is not told, and will answer."""
+        lost = [slot for slot in self.leases if slot.worker == ring]
+        self.withdrawn.update(lost)
+        return [self.leases.pop(slot) for slot in lost]
+
+    def take_back(self, slot: Slot) -> Lease | None:
+        """It answered for a slot; None if the lease was withdrawn."""
+        self.withdrawn.discard(slot)
+        return self.leases.pop(slot, None)
 
     def release(self, slot: Slot) -> None:
         """The slot is free; with the last one its block is."""

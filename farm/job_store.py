@@ -1,9 +1,13 @@
 """The bytes of one job that the broker holds: speech, features, finished frames.
 
-Every part is bounded: speech by what was granted, features and frames by the job's window.
+Every part is bounded: speech by what was granted, features by the job's window, frames by what may
+be sent before it is taken.  A store can begin at any frame of its job: all before is left out.
 """
 
+import hashlib
+import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,14 @@ from farm.protocol import MAX_CHUNK_BYTES, Open
 from workers.arrays import F32
 from workers.avatar import Manifest
 from workers.features.mel import n_columns
-from workers.features.rows import FeatureRows
-from workers.features.spans import Span, SpanCutter, n_ready_spans, n_spans
+from workers.features.rows import FeatureRows, first_span_needed
+from workers.features.spans import (
+    Span,
+    SpanCutter,
+    first_sample_needed,
+    n_ready_spans,
+    n_spans,
+)
 from workers.features.windows import n_frames, n_windows
 from workers.wire import WireError
 
@@ -23,20 +33,41 @@ SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 class JobStore:
     """One job's bytes.  Decisions about them are the scheduler's."""
 
-    def __init__(self, opened: Open, client: bytes, bundle: Path, manifest: Manifest) -> None:
+    def __init__(
+        self, opened: Open, bundle: Path, manifest: Manifest, *, first_sample: int = 0
+    ) -> None:
+        """``first_sample`` : what is heard begins there; see `first_sample_of`."""
         self.opened = opened
-        self.client = client
+        self.key = 0  #: of its speech in the journal
+        self.attempt = opened.attempt  #: the client's last
+        self.first_span = first_span_needed(opened.first_frame)
+        self.fingerprint = fingerprint(opened, manifest)
         self.bundle = str(bundle)
         self.manifest = manifest
         self.digest = manifest.digest
         self.begin = time.monotonic()
         self.stage_ms: dict[str, float] = {}
-        self._cutter = SpanCutter()
+        self._cutter = SpanCutter(self.first_span, first_sample)
         self._spans: dict[int, Span] = {}
-        self._rows = FeatureRows()
+        self._rows = FeatureRows(self.first_span)
         self._jpegs: dict[int, bytes] = {}
         self._next_seq = 0
         self._has_ended = False
+
+    @property
+    def n_samples(self) -> int:
+        """Of speech that has come, those left out included."""
+        return self._cutter.n_samples
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of the speech is here."""
+        return self._has_ended
+
+    @property
+    def n_bytes(self) -> int:
+        """Of finished frames."""
+        return sum(map(len, self._jpegs.values()))
 
     @property
     def n_ready_spans(self) -> int:
@@ -67,6 +98,15 @@ class JobStore:
         self._keep(self._cutter.push(samples))
         return len(samples)
 
+    def hear_again(self, payloads: Iterable[bytes]) -> None:
+        """Speech that was taken before, from `first_sample_of` on."""
+        for payload in payloads:
+            self._keep(self._cutter.push(samples_from(payload, self.opened.sample_format)))
+
+    def begin_line(self) -> None:
+        """Another line to the client: its chunks are counted anew."""
+        self._next_seq = 0
+
     def end(self) -> None:
         """The speech is complete."""
         if not self._has_ended and self._cutter.n_samples:
@@ -91,10 +131,16 @@ class JobStore:
     def keep_jpeg(self, frame: int, jpeg: bytes) -> None:
         self._jpegs[frame] = jpeg
 
-    def take_jpegs(self, frames: range) -> list[bytes]:
-        """Finished frames that leave for the client."""
+    def jpegs(self, frames: range) -> list[bytes]:
+        """Finished frames that leave for the client; they stay until they are forgotten."""
         self._rows.drop_before(frames.stop)
-        return [self._jpegs.pop(frame) for frame in frames]
+        return [self._jpegs[frame] for frame in frames]
+
+    def forget_before(self, frame: int) -> None:
+        """The client has the frames before this one."""
+        self._rows.drop_before(frame)
+        for taken in [taken for taken in self._jpegs if taken < frame]:
+            del self._jpegs[taken]
 
     def without_paths(self, message: str) -> str:
         """Where the farm keeps its files is not the clients' business."""
@@ -103,6 +149,17 @@ class JobStore:
 
     def count_ms(self, stage: str, ms: float) -> None:
         self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + ms
+
+
+def fingerprint(opened: Open, manifest: Manifest) -> str:
+    """Tells an ``open`` from another one of the same id."""
+    same = [opened.avatar, manifest.digest, opened.sample_format, opened.priority]
+    return hashlib.sha256(json.dumps(same).encode()).hexdigest()
+
+
+def first_sample_of(frame: int, n_samples: int) -> int:
+    """Where the speech must begin for a store that begins at ``frame``."""
+    return min(first_sample_needed(first_span_needed(frame)), n_samples)
 
 
 def samples_from(payload: bytes, sample_format: str) -> F32:

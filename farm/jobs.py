@@ -9,13 +9,16 @@ from enum import Enum
 
 from farm.errors import IllegalTransition
 
+MAX_CREDIT = 256  #: frames outstanding, whatever a client grants: what one that stops reading costs
+NOBODY = b""  #: the client of a detached job
+
 
 class JobState(Enum):
     LISTENING = "listening"  #: accepted; its speech is still arriving
     RENDERING = "rendering"  #: all of its speech is here
     DONE = "done"  #: every frame was handed to the client
     FAILED = "failed"  #: ended early, with a reason
-    CANCELLED = "cancelled"  #: ended early, by the client's wish or death
+    CANCELLED = "cancelled"  #: ended early, by the client's wish or because it never came back
 
 
 JOB_MOVES = {
@@ -36,6 +39,7 @@ class FrameState(Enum):
     RENDERED = "rendered"  #: in a slot of a ring
     LEASED = "leased"  #: a compositor is at work on that slot
     FINISHED = "finished"  #: its JPEG is here, waiting for its turn
+    SENT = "sent"  #: its JPEG is still here: the client has not said that it has it
 
 
 FRAME_MOVES = {
@@ -47,6 +51,8 @@ FRAME_MOVES = {
     (FrameState.LEASED, "composited"): FrameState.FINISHED,
     (FrameState.LEASED, "returned"): FrameState.RENDERED,  # the compositor died, the slot is intact
     (FrameState.LEASED, "lost"): FrameState.WAITING,  # the ring died under it
+    (FrameState.FINISHED, "send"): FrameState.SENT,
+    (FrameState.SENT, "again"): FrameState.FINISHED,  # the client came back on another line
 }
 
 
@@ -56,7 +62,7 @@ class Job:
 
     job_id: str
     serial: int  #: an id may be used again once a job is over, a serial never is
-    client: bytes
+    client: bytes  #: NOBODY while the job is detached
     avatar: str
     priority: int  #: higher goes first
     deadline: float | None  #: on the scheduler's clock
@@ -64,6 +70,7 @@ class Job:
     state: JobState = JobState.LISTENING
     n_samples: int = 0  #: of speech received
     last_heard: float = 0.0  #: when speech last came, on the scheduler's clock
+    detached_since: float | None = None
     granted_samples: int = 0  #: the client may send this many in all
     total_frames: int | None = None  #: known once the speech has ended
 
@@ -73,10 +80,15 @@ class Job:
 
     n_ready_frames: int = 0  #: frames 0 .. n - 1 have all their feature rows
     next_frame: int = 0  #: never dispatched yet
-    frames: dict[int, FrameState] = field(default_factory=dict)  #: dispatched, not sent yet
+    frames: dict[int, FrameState] = field(default_factory=dict)  #: dispatched, not taken yet
+    frame_bytes: dict[int, int] = field(default_factory=dict)  #: of the JPEGs that are here
+    n_bytes: int = 0  #: their sum
     lost_frames: list[int] = field(default_factory=list)  #: dispatched in vain, in order
-    next_sent: int = 0  #: frames 0 .. n - 1 were handed to the client
+    next_sent: int = 0  #: frames 0 .. n - 1 were handed to the client; goes back when it resumes
+    furthest_sent: int = 0  #: the same, and never goes back
+    n_taken: int = 0  #: the client has frames 0 .. n - 1 for good
     credit: int = 0  #: frames the client still wants to be sent
+    n_granted: int = 0  #: frames granted since the job was opened or resumed, from its first on
     last_turn: int = 0  #: when it last got a place in a batch; the longest ago goes first
 
     def move(self, event: str) -> None:
@@ -98,6 +110,16 @@ class Job:
         elif frame in self.lost_frames:
             self.lost_frames.remove(frame)
 
+    def keep_bytes(self, frame: int, n_bytes: int) -> None:
+        """A frame's JPEG has come."""
+        self.frame_bytes[frame] = n_bytes
+        self.n_bytes += n_bytes
+
+    def drop_frame(self, frame: int) -> None:
+        """A frame that is of no more use to anybody."""
+        self.frames.pop(frame, None)
+        self.n_bytes -= self.frame_bytes.pop(frame, 0)
+
     @property
     def is_over(self) -> bool:
         return self.state in OVER
@@ -105,7 +127,13 @@ class Job:
     @property
     def owes_speech(self) -> bool:
         """Whether its client could send speech and has not said that there is no more."""
-        return self.state is JobState.LISTENING and self.n_samples < self.granted_samples
+        is_listening = self.state is JobState.LISTENING and self.client != NOBODY
+        return is_listening and self.n_samples < self.granted_samples
+
+    @property
+    def n_waiting_to_leave(self) -> int:
+        """Frames under way or finished, and not sent."""
+        return self.next_frame - self.furthest_sent
 
     def open_frames(self, window_frames: int) -> range:
         """Frames that may be dispatched now for the first time."""

@@ -12,6 +12,7 @@ class Paths:
 
     data: Path  #: avatar bundles the user built: worth a backup
     cache: Path  #: what can be made again: the bundles of the drawn avatars
+    state: Path | None = None  #: what a farm has promised; None: it promises nothing
 
     @property
     def avatars(self) -> Path:
@@ -26,9 +27,11 @@ def user_paths() -> Paths:
     home = Path.home()
     data = os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"
     cache = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
+    state = os.environ.get("XDG_STATE_HOME") or home / ".local" / "state"
     return Paths(
         data=Path(os.environ.get("LIPFARM_DATA") or Path(data, "lipfarm")),
         cache=Path(os.environ.get("LIPFARM_CACHE") or Path(cache, "lipfarm")),
+        state=Path(state, "lipfarm"),
     )
 
 

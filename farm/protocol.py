@@ -31,14 +31,29 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """A new job.  Answered by ``accepted`` or ``failed``."""
+    """A new job.  Answered by ``accepted`` or ``failed``.
 
-    job_id: str  #: the client's own; unique among the jobs that run
+    The same once more is harmless: it finds the job that runs, or ``done``.
+    """
+
+    job_id: str  #: the client's own; unique among the jobs that the farm remembers
     avatar: str  #: an id, never a path
     credit: int  #: frames that may be sent before more credit is given
     priority: int = 0
     deadline_s: float | None = None  #: from now
     sample_format: str = "f32le"  #: or "s16le"; mono, 16 kHz
+    first_frame: int = 0  #: those before are not wanted
+    attempt: int = 0  #: yours; comes back in ``accepted``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Go on with a job of mine, on this connection.  Answered by ``accepted`` or ``failed``."""
+
+    job_id: str
+    next_frame: int  #: the first that I still need: those before are taken
+    credit: int  #: frames that may be sent from there; replaces what was granted before
+    attempt: int = 0  #: yours; comes back in ``accepted``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +61,7 @@ class Audio:
     """Payload: samples, at most ``max_chunk_bytes``, never beyond the samples granted."""
 
     job_id: str
-    seq: int  #: 0, 1, 2, ...
+    seq: int  #: 0, 1, 2, ... since the job was accepted last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +73,11 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credit:
-    """Send so many frames more."""
+    """Send so many frames more; those before ``next_frame`` are taken and may be forgotten."""
 
     job_id: str
     frames: int
+    next_frame: int | None = None  #: None: as many are taken as were granted after the open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +97,7 @@ class Ping:
     nonce: int = 0
 
 
-FROM_CLIENT = wire.kinds(Hello, Open, Audio, End, Credit, Cancel, Status, Ping)
+FROM_CLIENT = wire.kinds(Hello, Open, Resume, Audio, End, Credit, Cancel, Status, Ping)
 
 
 # Broker to client.
@@ -90,18 +106,32 @@ FROM_CLIENT = wire.kinds(Hello, Open, Audio, End, Credit, Cancel, Status, Ping)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
     server: str
-    epoch: int  #: another one means: the broker is new, and knows no jobs of yours
+    epoch: int  #: another one means: the broker is new, and does not know who you are: resume
     max_chunk_bytes: int
     max_jobs_per_client: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
+    """The job is ours now.  All that was granted before is void: ``audio_credit`` follows."""
+
     job_id: str
     position: int  #: jobs ahead of it
     width_px: int
     height_px: int
     fps: int
+    first_frame: int = 0  #: the first that will be sent
+    next_sample: int = 0  #: of the speech: the first that is wanted
+    has_ended: bool = False  #: the farm has all of the speech
+    attempt: int = 0  #: of the ``open`` or ``resume`` that this answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioKept:
+    """So many samples of the job are on disk: they will not be asked for again."""
+
+    job_id: str
+    samples: int  #: in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +169,8 @@ class Failed:
     message: str
     retryable: bool
     frames: int = 0  #: sent before
+    position: int = 0  #: BUSY: jobs ahead of this one, had it been taken
+    retry_after_s: float = 0.0  #: BUSY, STORAGE: when to try again; 0: nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +226,7 @@ FROM_BROKER = wire.kinds(
     Welcome,
     Accepted,
     AudioCredit,
+    AudioKept,
     Frames,
     Done,
     Failed,

@@ -16,7 +16,7 @@ END_SIGNALS = (SIGTERM, SIGINT, SIGHUP)
 
 
 class BrokerLost(FarmError):
-    """The broker died or broke off: our bug, or the machine's; the farm must be started again."""
+    """The broker talks nonsense: our bug, and another broker would do the same."""
 
 
 class CrashLoop(FarmError):
@@ -155,16 +155,18 @@ class Orders:
 
     farm_id: str  #: tells this farm's segments from others'
     environment: Mapping[str, str]  #: of every child
-    start_s: float  #: from a worker's start to its first progress
+    start_s: float  #: from a worker's start, or a new broker's, to the worker's first progress
     drain_s: float
     signals_fd: int  #: each signal that arrives is a byte here (signal.set_wakeup_fd)
     stop_s: float = 3.0  #: from SIGTERM to SIGKILL
+    broker_start_s: float = 30.0  #: to its first beat: a long journal, but clients wait a minute
+    broker_silent_s: float = 5.0  #: between two beats: neither a collection nor a slow disk
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     parent_life_fd: int | None = None  #: EOF here stops the farm
     on_phase: Callable[[Phase], None] = lambda _phase: None
 
 
-KINDS = {"ready": False, "drained": False, "progress": True, "kill": True}
+KINDS = {"beat": False, "ready": False, "drained": False, "progress": True, "kill": True}
 """What the broker may say, and whether it says it of a pid."""
 
 

@@ -4,9 +4,9 @@ Pure: no socket, no clock, no bytes.  The same events at the same times give the
 any run can be replayed from its log.  The broker is its hands.
 """
 
-from collections import deque
-
+from farm import attachment
 from farm.commands import AcceptJob, Command, KeepResult, KillWorker, Lease, Refuse
+from farm.deaths import remove_worker
 from farm.dispatch import assign
 from farm.events import (
     AudioArrived,
@@ -19,6 +19,8 @@ from farm.events import (
     Event,
     FramesComposited,
     JobOpened,
+    JobRestored,
+    JobResumed,
     SlotsUnreadable,
     SpanEncoded,
     Ticked,
@@ -28,10 +30,9 @@ from farm.events import (
     WorkFailed,
 )
 from farm.hands import Worker
-from farm.jobs import Job, JobState
+from farm.jobs import MAX_CREDIT, Job, JobState
 from farm.state import FarmState, Limits
 
-MAX_CREDIT = 256  #: frames outstanding, whatever a client grants: what one that stops reading costs
 MAX_UNREADABLE = (
     200  #: slots of a living worker: somebody removed its ring, and it must have another
 )
@@ -47,27 +48,31 @@ class Scheduler:
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event; give what is to be done because of it, in order."""
         state = self.state
+        state.now = now
         match event:
             case JobOpened():
                 _open(state, event, now)
+            case JobRestored():
+                attachment.restore(state, event, now)
+            case JobResumed():
+                attachment.resume(state, event, now)
             case AudioArrived():
                 _hear(state, event, now)
             case AudioEnded():
                 _end_audio(state, event)
             case CreditGranted():
                 if job := _own_job(state, event):
-                    job.credit = min(job.credit + event.frames, MAX_CREDIT)
+                    attachment.grant(state, job, event)
             case CancelWanted():
                 _cancel(state, event)
             case ClientGone(client):
-                for job in [job for job in state.jobs.values() if job.client == client]:
-                    state.end(job, "cancel", "CANCELLED", "its client is gone")
+                attachment.detach(state, client, now)
             case DrainWanted():
                 state.is_draining = True
             case WorkerReady():
                 _add_worker(state, event, now)
             case WorkerGone(identity):
-                _remove_worker(state, identity)
+                remove_worker(state, identity)
             case WorkerBeat():
                 if worker := state.workers.get(event.worker):
                     worker.deadline = now + event.silent_s
@@ -103,6 +108,8 @@ def _open(state: FarmState, event: JobOpened, now: float) -> None:
                 code=code,
                 message=message,
                 retryable=retryable,
+                position=len(state.jobs),
+                retry_after_s=state.retry_after_s() if code == "BUSY" else 0.0,
             )
         )
         return
@@ -118,6 +125,12 @@ def _open(state: FarmState, event: JobOpened, now: float) -> None:
         credit=min(event.credit, MAX_CREDIT),
         last_heard=now,
         last_turn=state.n_turns,
+        next_span=event.first_span,
+        next_frame=event.first_frame,
+        next_sent=event.first_frame,
+        furthest_sent=event.first_frame,
+        n_taken=event.first_frame,
+        n_granted=event.first_frame,
     )
     state.commands.append(
         AcceptJob(
@@ -200,48 +213,12 @@ def _add_worker(state: FarmState, event: WorkerReady, now: float) -> None:
     state.window_frames = max(state.window_frames, 3 * event.batch_size)
 
 
-def _remove_worker(state: FarmState, identity: bytes) -> None:
-    """Give what a dead worker held to the others."""
-    worker = state.workers.pop(identity, None)
-    if worker is None:
-        return
-    jobs = state.by_serial()
-    for serial, span in sorted(worker.spans):
-        if job := jobs.get(serial):
-            job.spans_again.append(span)
-    for lease in reversed(worker.leases.values()):
-        # Its slot is intact: the next compositor starts from there, not from inference.
-        if job := jobs.get(lease.serial):
-            job.move_frame(lease.frame, "returned")
-            state.rendered.appendleft(lease)
-        else:
-            state.release(lease.slot)
-    if worker.role == "inference":
-        _lose_ring(state, worker)
-
-
-def _lose_ring(state: FarmState, dead: Worker) -> None:
-    """An inference worker died: its batches and everything in its ring are made again."""
-    jobs = state.by_serial()
-    lost: list[Lease] = [x for x in state.rendered if x.slot.worker == dead.identity]
-    state.rendered = deque(x for x in state.rendered if x.slot.worker != dead.identity)
-    for worker in state.workers.values():
-        held = [slot for slot in worker.leases if slot.worker == dead.identity]
-        lost += [worker.leases.pop(slot) for slot in held]
-    for lease in lost:
-        if job := jobs.get(lease.serial):
-            job.move_frame(lease.frame, "lost")
-    for run in (run for runs in dead.batches.values() for run in runs):
-        if job := jobs.get(run.serial):
-            for frame in run.frames:
-                job.move_frame(frame, "lost")
-
-
 def _take_features(state: FarmState, event: SpanEncoded) -> None:
     worker = state.workers.get(event.worker)
     if worker is None or (event.serial, event.span) not in worker.spans:
         return
     worker.spans.discard((event.serial, event.span))
+    state.suspects["audio"].clear((event.serial, event.span))
     if job := state.by_serial().get(event.serial):
         job.n_ready_frames = max(job.n_ready_frames, event.n_ready_frames)
 
@@ -255,6 +232,7 @@ def _take_slots(state: FarmState, event: BatchRendered) -> None:
     jobs = state.by_serial()
     frames = [(run, frame) for run in runs for frame in run.frames]
     for (run, frame), slot in zip(frames, event.slots, strict=True):
+        state.suspects["inference"].clear((run.serial, frame))
         if job := jobs.get(run.serial):
             job.move_frame(frame, "rendered")
             state.rendered.append(Lease(run.job_id, run.serial, run.avatar, frame, slot))
@@ -267,12 +245,15 @@ def _take_results(state: FarmState, event: FramesComposited) -> None:
     if worker is None:
         return
     jobs = state.by_serial()
+    sizes = dict(zip(event.slots, event.n_bytes, strict=False))
     for slot in event.slots:
-        lease = worker.leases.pop(slot, None)
+        lease = worker.take_back(slot)
         if lease is None:
             continue  # its ring died meanwhile, and the frame is made again
+        state.suspects["compositor"].clear((lease.serial, lease.frame))
         if job := jobs.get(lease.serial):
             job.move_frame(lease.frame, "composited")
+            job.keep_bytes(lease.frame, sizes.get(slot, 0))
             state.commands.append(
                 KeepResult(job_id=job.job_id, serial=job.serial, frame=lease.frame, slot=slot)
             )
@@ -286,7 +267,7 @@ def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
         return
     jobs = state.by_serial()
     for slot in event.slots:
-        lease = worker.leases.pop(slot, None)
+        lease = worker.take_back(slot)
         if lease is None:
             continue
         if job := jobs.get(lease.serial):
@@ -301,6 +282,7 @@ def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
 
 
 def _check_deadlines(state: FarmState, now: float) -> None:
+    attachment.cancel_abandoned(state, now)
     for job in [j for j in state.jobs.values() if j.deadline is not None and now > j.deadline]:
         state.end(job, "fail", "DEADLINE", "its deadline has passed")
     silent_since = now - state.limits.client_silence_s

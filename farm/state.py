@@ -1,5 +1,6 @@
 """What the farm knows at one moment.  Changed by ``scheduler`` and ``dispatch``, by nobody else."""
 
+import sys
 from collections import Counter, deque
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from farm.commands import Command, FinishJob, Lease, ReleaseSlots
 from farm.events import Slot
 from farm.hands import Worker
 from farm.jobs import FrameState, Job
+from farm.suspects import Suspects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,8 @@ class Limits:
     max_jobs_per_client: int = 64
     window_frames: int = 64  #: frames a job may be worked ahead of what its client was sent
     client_silence_s: float = 30.0  #: a job without speech for so long, though it may, is given up
+    detached_s: float = 60.0  #: so long a job waits for a client that is gone
+    client_mb: int = 64  #: MB of frames for one client that it has not taken
 
 
 class FarmState:
@@ -25,11 +29,18 @@ class FarmState:
         self.jobs: dict[str, Job] = {}
         self.workers: dict[bytes, Worker] = {}
         self.rendered: deque[Lease] = deque()  #: in a slot, waiting for a compositor
+        self.suspects = {  #: by their workers' role
+            "audio": Suspects(max_group=1),
+            "inference": Suspects(max_group=sys.maxsize),
+            "compositor": Suspects(max_group=1),
+        }
         self.is_draining = False
         self.window_frames = limits.window_frames  #: at least three batches: two at work, one done
         self.n_serials = 0
         self.n_batches = 0
         self.n_turns = 0
+        self.now = 0.0  #: of the event at hand
+        self.ended_at: deque[float] = deque(maxlen=16)  #: when the last jobs ended
         self.commands: list[Command] = []  #: what the event at hand leads to
         self.released: dict[bytes, list[Slot]] = {}  #: slots to give back, by their ring's owner
 
@@ -39,15 +50,23 @@ class FarmState:
     def by_serial(self) -> dict[int, Job]:
         return {job.serial: job for job in self.jobs.values()}
 
+    def is_trying(self, worker: Worker) -> bool:
+        """Whether a worker has suspects in hand: until it answers it gets nothing else."""
+        suspects = self.suspects[worker.role]
+        return bool(suspects) and any(item in suspects for item in worker.in_hand)
+
     def end(self, job: Job, event: str, code: str = "", message: str = "") -> None:
         """A job is over.  What workers hold of it comes back by itself and is then let go."""
         job.move(event)
         del self.jobs[job.job_id]
+        self.ended_at.append(self.now)
         kept = deque(lease for lease in self.rendered if lease.serial != job.serial)
         for lease in self.rendered:
             if lease.serial == job.serial:
                 self.release(lease.slot)
         self.rendered = kept
+        for suspects in self.suspects.values():
+            suspects.forget(job.serial)
         self.commands.append(
             FinishJob(
                 client=job.client,
@@ -55,10 +74,25 @@ class FarmState:
                 serial=job.serial,
                 state=job.state.value,
                 n_frames=job.next_sent,
+                n_taken=job.n_taken,
                 code=code,
                 message=message,
             )
         )
+
+    def full_clients(self) -> set[bytes]:
+        """Clients for whom as many bytes of frames are held as one may cost."""
+        held: Counter[bytes] = Counter()
+        for job in self.jobs.values():
+            held[job.client] += job.n_bytes
+        most = self.limits.client_mb * 1_000_000
+        return {client for client, n_bytes in held.items() if n_bytes >= most}
+
+    def retry_after_s(self) -> float:
+        """When a place may be free: as long as the last jobs took to make one."""
+        if not self.ended_at:
+            return 5.0
+        return min(max((self.now - self.ended_at[0]) / len(self.ended_at), 1.0), 60.0)
 
     def release(self, slot: Slot) -> None:
         owner = self.workers.get(slot.worker)
@@ -96,10 +130,33 @@ class FarmState:
             see(lease.serial, lease.frame, FrameState.RENDERED)
         for job in self.jobs.values():
             assert not job.is_over
-            assert job.next_frame - job.next_sent <= self.window_frames
+            assert job.next_frame - job.furthest_sent <= self.window_frames
+            assert job.next_sent <= job.furthest_sent <= job.next_frame
             assert job.credit >= 0
+            assert job.n_bytes == sum(job.frame_bytes.values())
+            assert set(job.frame_bytes) <= set(job.frames)
             for frame, state in job.frames.items():
+                if state is FrameState.SENT:
+                    assert job.n_taken <= frame < job.next_sent
+                    continue
                 assert job.next_sent <= frame < job.next_frame
                 if state not in (FrameState.WAITING, FrameState.FINISHED):
                     assert seen.pop((job.serial, frame), None) is state
         assert not seen, "workers hold frames that no job knows"
+        self._validate_suspects()
+
+    def _validate_suspects(self) -> None:
+        by_serial = self.by_serial()
+        for suspects in self.suspects.values():
+            suspects.validate()
+            assert {serial for serial, _ in suspects} <= set(by_serial), "a suspect of no job"
+        for worker in self.workers.values():
+            if self.is_trying(worker):
+                group = self.suspects[worker.role].group(worker.in_hand[0])
+                assert set(worker.in_hand) == set(group), "suspects are not apart"
+        for serial, job in by_serial.items():
+            again = {(serial, span) for span in job.spans_again}
+            assert again <= set(self.suspects["audio"]), "a dead worker's span is not suspected"
+        for serial, frame in self.suspects["inference"]:
+            state = by_serial[serial].frames[frame]
+            assert state in (FrameState.WAITING, FrameState.RUNNING), "a suspect was not cleared"

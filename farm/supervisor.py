@@ -24,11 +24,13 @@ from farm import restart
 from farm.errors import FarmError, IllegalTransition
 from farm.restart import ChildSpec, Incarnation, Orders, Phase
 from shm.errors import NoRoom
+from shm.fail_points import fail_point
 from shm.segment import Segment, create, segment_name
 
 BROKER = "broker"
 MAX_LINE_BYTES = 65_536  #: far beyond any message of the control channel
 
+AWAY_S = 1.0  #: a deadline is seen at once, unless we were not there to see it
 NO_ROOM_WAIT_S = 1.0  #: workers let go of a dead ring within a heartbeat
 
 _log = logging.getLogger(__name__)
@@ -132,6 +134,7 @@ class Supervisor:
         if spec.makes_ring is not None:
             name = segment_name(farm=self._orders.farm_id, what=spec.name, counter=child.n_starts)
             child.ring = create(name, spec.makes_ring.total_bytes)
+            fail_point("supervisor.ring_made")
         with ExitStack() as stack:
             control = stack.enter_context(self._new_control()) if spec.role == BROKER else None
             fds = [self._life_fd, *([control.fileno()] if control else [])]
@@ -148,11 +151,24 @@ class Supervisor:
                 pass_fds=fds,
                 start_new_session=True,  # the terminal's Ctrl-C is the supervisor's alone
             )
+        fail_point("supervisor.child_started")
         child.pidfd = os.pidfd_open(child.popen.pid)
         self._listen(child.pidfd, partial(self._reap, child))
-        if spec.role != BROKER:
+        if spec.role == BROKER:
+            self._introduce(child)
+        else:
             child.late_at = time.monotonic() + self._orders.start_s
         _log.info("child started", extra={"child": spec.name, "pid": child.popen.pid})
+
+    def _introduce(self, broker: _Child) -> None:
+        """A new broker knows nobody, and nothing: whoever lives must tell it so in time."""
+        now = time.monotonic()
+        broker.late_at = now + self._orders.broker_start_s
+        for child, _ in self._running():
+            if child is not broker:
+                child.late_at = now + self._orders.start_s
+        if self._phase is Phase.DRAINING:
+            self._say("drain")
 
     def _start_again(self, child: _Child) -> None:
         """The memory of the ring before may not be free yet: whoever maps it must let go first."""
@@ -169,7 +185,7 @@ class Supervisor:
         how = restart.how_it_ended(status)
         _log.info("child ended", extra={"child": child.spec.name, "pid": pid, "how": how})
         if child.spec.role == BROKER:
-            self._fail(restart.BrokerLost(f"the broker died ({how}): running jobs are lost"))
+            self._close_control()
         if self._phase is Phase.STOPPING:
             return
         child.record = restart.after_death(child.record)
@@ -179,14 +195,15 @@ class Supervisor:
                 child.restart_at = at
             case restart.GiveUp():
                 self._fail(restart.CrashLoop(child.spec.name, n_deaths, how))
-        # Last: if the broker takes it no more, nobody is to be started again.
-        self._say("gone", pid=pid, role=child.spec.role, name=child.spec.name)
+        if child.spec.role != BROKER:
+            self._say("gone", pid=pid, role=child.spec.role, name=child.spec.name)
 
     def _bury(self, child: _Child) -> tuple[int, int]:
         """Reap a child that has ended or will at once, then retire its ring; pid and status."""
         pid, status = 0, 0
         if child.popen is not None:
             pid, status = child.popen.pid, child.popen.wait()
+            fail_point("supervisor.child_reaped")
             child.popen = None
         if child.pidfd is not None:
             self._selector.unregister(child.pidfd)
@@ -194,6 +211,7 @@ class Supervisor:
             child.pidfd = None
         if child.ring is not None:
             child.ring.close()
+            fail_point("supervisor.ring_retired")
             child.ring = None
         child.late_at = math.inf
         return pid, status
@@ -211,8 +229,17 @@ class Supervisor:
             popen.kill()
 
     def _kill_late(self, child: _Child) -> None:
+        # If we were stopped ourselves, its words wait to be read, or it was stopped with us.
+        self._read_control()
+        now = time.monotonic()
+        if now - child.late_at > AWAY_S:
+            child.late_at = now + self._orders.broker_silent_s
+        elif now >= child.late_at:
+            self._kill(child, "child is late")
+
+    def _kill(self, child: _Child, why: str) -> None:
         child.late_at = math.inf
-        _log.warning("child is late", extra={"child": child.spec.name})
+        _log.warning(why, extra={"child": child.spec.name})
         if child.popen is not None:
             child.popen.kill()
 
@@ -224,6 +251,7 @@ class Supervisor:
 
     def _new_control(self) -> socket.socket:
         """Open the channel; gives the broker's end, which we close once the broker has it."""
+        self._heard = b""
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         self._listen(self._control.fileno(), self._read_control)
@@ -246,7 +274,7 @@ class Supervisor:
         except OSError:
             return  # it is dying: its pidfd will tell
         if n_sent < len(line):
-            self._fail(restart.BrokerLost("the broker stopped listening: running jobs are lost"))
+            self._kill(self._children[0], "the broker stopped listening")
 
     def _read_control(self) -> None:
         while self._control is not None:
@@ -267,20 +295,24 @@ class Supervisor:
                 self._fail(restart.BrokerLost("the broker says an endless line: a bug"))
 
     def _expect_end_of_broker(self) -> None:
-        """It hung up, so it is about to end; if it does not, no farm can be run with it."""
+        """It hung up, so it is about to end; if it does not, another one must take its place."""
         if self._phase is not Phase.STOPPING:
             self._children[0].late_at = time.monotonic() + self._orders.stop_s
 
     def _obey(self, line: bytes) -> None:
         try:
             match restart.parse(line):
+                case "beat", _:
+                    self._children[0].late_at = time.monotonic() + self._orders.broker_silent_s
                 case "progress", pid:
-                    for child in self._with_pid(pid):
+                    # The broker's own progress is that it has taken in a worker.
+                    for child in (self._children[0], *self._with_pid(pid)):
                         child.record = restart.after_progress(child.record)
+                    for child in self._with_pid(pid):
                         child.late_at = math.inf
                 case "kill", pid:
                     for child in self._with_pid(pid):
-                        self._kill_late(child)
+                        self._kill(child, "child is late")
                 case event, _:
                     self._move(event)
         except (ValueError, IllegalTransition) as error:

@@ -1,4 +1,9 @@
-"""The broker's side of the worker protocol: messages to events, commands to messages."""
+"""The broker's side of the worker protocol: messages to events, commands to messages.
+
+Who speaks without having said hello worked for a broker before this one: it is told to forget what
+it does, and what it says before its hello is not heard.  So no old result is taken for a new one,
+though batches and tickets are numbered anew.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +17,7 @@ import numpy as np
 from farm import commands as todo
 from farm import events as happened
 from farm.job_store import JobStore
+from shm.fail_points import fail_point
 from workers import protocol, wire
 from workers.features.windows import FEATURE_SIZE
 from workers.transport import Endpoint, Frame, PeerGone
@@ -35,9 +41,12 @@ class _Peer:
 class WorkerDesk:
     """Knows the workers' sockets and what each was asked; decides nothing."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, epoch: int) -> None:
         self._endpoint = endpoint
+        self._epoch = epoch
         self._peers: dict[bytes, _Peer] = {}
+        self._strangers: set[bytes] = set()  #: who were told to reset
+        self._gone: set[bytes] = set()  #: reaped; their last words may still come
         self._jpegs: dict[happened.Slot, bytes] = {}
         self._n_tickets = 0
         self.provider = ""  #: where inference runs
@@ -50,8 +59,9 @@ class WorkerDesk:
         return next((who for who, peer in self._peers.items() if peer.pid == pid), None)
 
     def forget(self, worker: bytes) -> None:
-        """Its process was reaped."""
-        self._peers.pop(worker, None)
+        """Its process was reaped, or it has another line to us now."""
+        if self._peers.pop(worker, None) is not None:
+            self._gone.add(worker)
 
     def take_jpeg(self, slot: happened.Slot) -> bytes:
         """The JPEG that came with a slot just now."""
@@ -67,15 +77,30 @@ class WorkerDesk:
         """A message as an event; None when it is none of the scheduler's business."""
         worker, header, *payloads = frames
         message = wire.decode(header, protocol.FROM_WORKER, protocol.VERSION)
-        if isinstance(message, protocol.Hello):
-            # Its first words may be read after its death was told: a ghost would be given work.
-            if Path(f"/proc/{message.pid}").exists():
-                self._peers[worker] = _Peer(message.role, message.name, message.pid)
-            return None
         peer = self._peers.get(worker)
+        if isinstance(message, protocol.Hello) and message.epoch in (0, self._epoch):
+            return self._greet(worker, message)
         if peer is None:
-            return None  # the last words of one that was reaped
+            if worker not in self._gone:
+                self._reset(worker)
+            return None
         return self._event(worker, peer, message, payloads, stores)
+
+    def _greet(self, worker: bytes, hello: protocol.Hello) -> happened.Event | None:
+        """A new process, or one that has obeyed our reset: it holds nothing."""
+        self._strangers.discard(worker)
+        # Its first words may be read after its death was told: a ghost would be given work.
+        if not Path(f"/proc/{hello.pid}").exists():
+            return None
+        before = self.of_pid(hello.pid)
+        self._peers[worker] = _Peer(hello.role, hello.name, hello.pid)
+        # The line it had before was cut: what it was asked there it has dropped.
+        return happened.WorkerGone(before) if before is not None else None
+
+    def _reset(self, worker: bytes) -> None:
+        if worker not in self._strangers:
+            self._strangers.add(worker)
+            self._tell(worker, protocol.Reset(epoch=self._epoch))
 
     def _event(
         self, worker: bytes, peer: _Peer, message: Any, payloads: list[bytes], stores: Stores
@@ -161,7 +186,11 @@ class WorkerDesk:
             if (store := stores.get(lease.serial)) is not None:
                 store.count_ms("composite", message.composite_ms / len(leases))
                 store.count_ms("encode", message.encode_ms / len(leases))
-        return happened.FramesComposited(worker=worker, slots=tuple(lease.slot for lease in leases))
+        return happened.FramesComposited(
+            worker=worker,
+            slots=tuple(lease.slot for lease in leases),
+            n_bytes=tuple(map(len, payloads)),
+        )
 
     # What workers are asked.
 
@@ -227,3 +256,4 @@ class WorkerDesk:
         # If it died, the supervisor will say so, and its work is given to another.
         with suppress(PeerGone):
             self._endpoint.send([worker, header, *payloads])
+            fail_point("broker.worker_asked")

@@ -13,7 +13,8 @@ shared words below only validate; nobody waits on one.
     bytes of a slot       the writer, WRITING only       the one that holds the slot's lease
 
 A reader whose lease is good can see no other generation: the slot is released only when that
-lease has ended.  A late reader sees the next one and is told `StaleDescriptor`.
+lease has ended, or whoever gave it is dead (`RingWriter.take_back`).  A late reader sees the next
+one and is told `StaleDescriptor`.
 
 Words are stored as ``words[i] = v``, one aligned 8-byte store.  Not ``struct.pack_into``: it
 writes zeros first, and readers see them.
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shm.errors import NotARing, StaleDescriptor
+from shm.fail_points import fail_point
 from shm.layout import (
     LAYOUT_VERSION,
     MAGIC,
@@ -36,7 +38,7 @@ from shm.layout import (
     WORD_VERSION,
     RingLayout,
 )
-from shm.ledger import Ledger
+from shm.ledger import Ledger, SlotState
 from shm.segment import Segment
 
 
@@ -99,6 +101,7 @@ class RingWriter:
         for slot, pair in zip(slots, tags, strict=True):
             for word, tag in zip(self.layout.tag_words(slot), pair, strict=True):
                 self._words[word] = tag
+        fail_point("ring.tagged")
         generations = self._ledger.publish(block, len(slots))
         return [
             Descriptor(ring=self.name, epoch=self.epoch, slot=slot, generation=generation)
@@ -115,6 +118,16 @@ class RingWriter:
         Raises `StaleDescriptor` for any generation but the one lent.
         """
         self._words[self.layout.generation_word(slot)] = self._ledger.release(slot, generation)
+
+    def take_back(self) -> None:
+        """Free every lent slot, whoever reads it: those who lent them for us are dead.
+
+        A reader that is late is told `StaleDescriptor`, or reads what the next batch writes: what
+        it makes of it must not be used.
+        """
+        for slot in range(self.layout.n_slots):
+            if self._ledger.state(slot) is SlotState.LENT:
+                self.release(slot, self._ledger.generation(slot))
 
     def _claimed_slots(self, block: int, n_slots: int) -> range:
         """The first slots of a block that is being written."""

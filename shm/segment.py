@@ -25,6 +25,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 from shm.errors import NoSegment, NotARing
+from shm.fail_points import fail_point
 from shm.room import SHM_DIR, no_room, require_room, rooms
 
 PREFIX = "lipfarm-"
@@ -48,9 +49,11 @@ def create(name: str, size: int) -> "Segment":
     require_room(size)
     while True:
         segment = Segment(_Mapping(name, size=size), is_owner=True)
+        fail_point("segment.unlocked")
         try:
             # Waits only for a sweep that came between the two lines and is looking.
             fcntl.flock(segment.fileno(), fcntl.LOCK_EX)
+            fail_point("segment.unreserved")
             if segment.is_linked():
                 _reserve(segment)
                 return segment

@@ -17,6 +17,11 @@ from workers.avatar import Bundle
 from workers.model import Model
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="every fail point, and floods of a minute")
+    parser.addoption("--turn", type=int, help="which share of the fail points; default: today's")
+
+
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     """Shared-memory names, descriptors and children are after each test what they were before."""
@@ -32,6 +37,7 @@ def user_paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
     root = tmp_path_factory.mktemp("home")
     os.environ["LIPFARM_DATA"] = str(root / "data")
     os.environ["LIPFARM_CACHE"] = str(root / "cache")
+    os.environ["XDG_STATE_HOME"] = str(root / "state")
     yield Paths(data=root / "data", cache=root / "cache")
     shutil.rmtree(root)
 

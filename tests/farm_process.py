@@ -53,15 +53,17 @@ def running_farm(
     """``farm serve`` with avatars from ``data``; ``config`` is TOML.  Ends it with SIGTERM."""
     run_dir = Path(tempfile.mkdtemp(prefix="lf-", dir="/tmp"))  # a socket's path must be short
     try:
-        (run_dir / "farm.toml").write_text(f'[farm]\nrun_dir = "{run_dir}/run"\n{config}')
+        directories = f'run_dir = "{run_dir}/run"\nstate_dir = "{run_dir}/state"\n'
+        (run_dir / "farm.toml").write_text(f"[farm]\n{directories}{config}")
         process = start(run_dir, data, options, environment)
+        farm = RunningFarm(f"ipc://{run_dir}/run/client.sock", run_dir, process)
         try:
             wait_until(lambda: "ready at" in (run_dir / "log").read_text(), process)
-            yield RunningFarm(f"ipc://{run_dir}/run/client.sock", run_dir, process)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(60)
+            yield farm
+        finally:  # a test may have started it again
+            if farm.process.poll() is None:
+                farm.process.terminate()
+            farm.process.wait(60)
     finally:
         shutil.rmtree(run_dir)
 

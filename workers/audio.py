@@ -4,13 +4,15 @@ import time
 
 import numpy as np
 
+from shm.fail_points import fail_point
 from workers.errors import WorkerError
 from workers.features.spans import Span, span_features
 from workers.model import Model
+from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import EncodeSpan, Ready, SpanDone, TaskFailed
 
-SPAN_S = 60.0  #: a span takes milliseconds; a machine that swaps takes longer
+FIRST_SPAN_S = 60.0  #: it takes milliseconds; a machine that swaps takes longer
 
 
 class AudioWorker:
@@ -19,13 +21,18 @@ class AudioWorker:
     def __init__(self, process: WorkerProcess, model: Model) -> None:
         self._process = process
         self._model = model
+        self._patience = Patience(FIRST_SPAN_S)
 
     def start(self) -> None:
-        self._process.send(Ready(provider=self._model.provider))
-        self._process.serve(self.handle)
+        fail_point("audio.loaded")
+        ready = Ready(provider=self._model.provider)
+        self._process.send(ready)
+        fail_point("audio.ready_sent")
+        self._process.serve(self.handle, ready=ready)
 
     def handle(self, task: EncodeSpan, payloads: list[bytes]) -> None:
-        self._process.announce("encoding", SPAN_S)
+        fail_point("audio.span_taken")
+        self._process.announce("encoding", self._patience.allowed_s())
         begin = time.perf_counter()
         (samples,) = payloads
         speech = np.frombuffer(samples, np.float32)
@@ -36,5 +43,9 @@ class AudioWorker:
         except WorkerError as error:
             failure = TaskFailed(serial=task.serial, code="MODEL_FAILED", message=str(error))
             self._process.send(failure)
-        busy_ms = 1e3 * (time.perf_counter() - begin)
-        self._process.send(SpanDone(serial=task.serial, span=task.span, busy_ms=busy_ms), features)
+        fail_point("audio.span_encoded")
+        busy_s = time.perf_counter() - begin
+        self._patience.took(busy_s)
+        done = SpanDone(serial=task.serial, span=task.span, busy_ms=1e3 * busy_s)
+        self._process.send(done, features)
+        fail_point("audio.features_sent")

@@ -3,10 +3,13 @@
 It reads a slot only while it holds its lease, and keeps nothing of it.
 """
 
+import time
+
 import numpy as np
 from PIL import Image
 
 from shm.errors import NoSegment, NotARing, StaleDescriptor
+from shm.fail_points import fail_point
 from shm.ring import Descriptor, RingReader
 from shm.segment import Segment, attach
 from workers.bundles import OpenBundles
@@ -15,11 +18,12 @@ from workers.families import Family
 from workers.frames import composite_frame
 from workers.kernels.paste import encode_jpeg
 from workers.kernels.tensors import to_pixels
+from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
 from workers.stages import StageTimes
 
-TICKET_S = 60.0  #: a ticket takes milliseconds; a machine that swaps takes longer
+FIRST_TICKET_S = 60.0  #: it takes milliseconds; a machine that swaps takes longer
 
 
 class CompositorWorker:
@@ -30,16 +34,22 @@ class CompositorWorker:
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
+        self._patience = Patience(FIRST_TICKET_S)
 
     def start(self) -> None:
-        self._process.send(Ready())
-        self._process.serve(self.handle, self._rings.close_dead)
+        ready = Ready()
+        self._process.send(ready)
+        fail_point("compositor.ready_sent")
+        self._process.serve(self.handle, ready=ready, tidy=self._rings.close_dead)
 
     def handle(self, ticket: Paste, _payloads: list[bytes]) -> None:
-        self._process.announce("compositing", TICKET_S)
+        fail_point("compositor.ticket_taken")
+        n = len(ticket.slots)
+        self._process.announce("compositing", self._patience.allowed_s(n))
         times = StageTimes()
+        begin = time.perf_counter()
         try:
-            jpegs = [self._jpeg(ticket, index, times) for index in range(len(ticket.slots))]
+            jpegs = [self._jpeg(ticket, index, times) for index in range(n)]
         except (NoSegment, NotARing, StaleDescriptor):
             # The ring's owner has died, and its supervisor was faster than this ticket.
             self._process.send(PasteLost(ticket=ticket.ticket))
@@ -49,13 +59,17 @@ class CompositorWorker:
             composite_ms=1e3 * times.seconds.get("composite", 0.0),
             encode_ms=1e3 * times.seconds.get("encode", 0.0),
         )
+        self._patience.took(time.perf_counter() - begin, n)
+        fail_point("compositor.encoded")
         self._process.send(done, jpegs)
+        fail_point("compositor.done_sent")
 
     def _jpeg(self, ticket: Paste, index: int, times: StageTimes) -> bytes:
         """One frame; empty when its job's data are at fault."""
         try:
             with times.stage("composite"):
                 image = self._composite(ticket, index)
+                fail_point("compositor.pasted")
             with times.stage("encode"):
                 return encode_jpeg(image)
         except (BundleError, NotFinite) as error:
@@ -72,6 +86,7 @@ class CompositorWorker:
             generation=ticket.generations[index],
         )
         view = self._rings.get(descriptor.ring).view(descriptor)
+        fail_point("compositor.viewed")
         output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
         (prediction,) = to_pixels(output)
         bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
@@ -89,6 +104,7 @@ class OpenRings:
         if name not in self._rings:
             self.close_dead()
             segment = attach(name)
+            fail_point("compositor.ring_attached")
             self._rings[name] = (segment, RingReader(segment))
         return self._rings[name][1]
 

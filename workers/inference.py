@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from shm.fail_points import fail_point
 from shm.ring import RingWriter
 from workers.arrays import F32, U8
 from workers.bundles import OpenBundles
@@ -17,13 +18,13 @@ from workers.features.rows import audio_tensors
 from workers.features.windows import FEATURE_SIZE
 from workers.frames import inner_crops
 from workers.model import Model
+from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import BatchDone, Ready, ReleaseSlots, RunBatch, TaskFailed
 from workers.session import CPU
 
 WARM_S = 300.0  #: a first CUDA run compiles and searches
-FIRST_BATCH_S, FRAME_S = 60.0, 5.0  #: of the first batch, and for each of its frames
-LEAST_BATCH_S, MANY_TIMES = 5.0, 20.0  #: of the others, and against the slowest frame so far
+FIRST_BATCH_S, FIRST_FRAME_S = 60.0, 5.0  #: of the first batch, and for each of its frames
 
 
 Items = TypeVar("Items", U8, F32)
@@ -45,24 +46,26 @@ class InferenceWorker:
         self._model = model
         self._ring = ring
         self._bundles = OpenBundles()
-        self._slowest_frame_s: float | None = None
+        self._patience = Patience(FIRST_BATCH_S, FIRST_FRAME_S)
         # A GPU picks other kernels for other batch sizes, and searches for them each time.
         self._pads = model.provider != CPU
 
     def start(self) -> None:
         self._process.announce("warming up", WARM_S)
         self._warm_up()
+        fail_point("inference.warm")
         layout = self._ring.layout
-        self._process.send(
-            Ready(
-                provider=self._model.provider,
-                n_blocks=layout.n_blocks,
-                batch_size=layout.slots_per_block,
-                ring=self._ring.name,
-                ring_epoch=self._ring.epoch,
-            )
+        ready = Ready(
+            provider=self._model.provider,
+            n_blocks=layout.n_blocks,
+            batch_size=layout.slots_per_block,
+            ring=self._ring.name,
+            ring_epoch=self._ring.epoch,
         )
-        self._process.serve(self.handle)
+        self._process.send(ready)
+        fail_point("inference.ready_sent")
+        # A compositor may still read a slot for the dead broker: nobody hears what comes of it.
+        self._process.serve(self.handle, ready=ready, reset=self._ring.take_back)
 
     def _warm_up(self) -> None:
         """The one size a GPU is given; on a CPU the first run of a size is as quick as the next."""
@@ -77,19 +80,24 @@ class InferenceWorker:
     def handle(self, task: RunBatch | ReleaseSlots, payloads: list[bytes]) -> None:
         match task:
             case ReleaseSlots():
+                fail_point("inference.releasing")
                 for slot, generation in zip(task.slots, task.generations, strict=True):
                     self._ring.release(slot, generation)
+                fail_point("inference.released")
             case RunBatch():
                 self._run(task, payloads)
 
     def _run(self, task: RunBatch, payloads: list[bytes]) -> None:
+        fail_point("inference.batch_taken")
         n = sum(task.counts)
-        self._process.announce("running a batch", self._allowed_s(n))
+        self._process.announce("running a batch", self._patience.allowed_s(n))
         begin = time.perf_counter()
         block = self._ring.claim_block()
+        fail_point("inference.claimed")
         runs = [self._gather(task, index, rows) for index, rows in enumerate(payloads)]
         n_run = self._n_run(n)
         out = np.frombuffer(self._ring.block_view(block, n_run), np.float32)
+        fail_point("inference.gathered")
         try:
             self._model.predict_into(
                 _filled(np.concatenate([run.canvases for run in runs]), n_run),
@@ -100,10 +108,12 @@ class InferenceWorker:
             for serial in set(task.serials):
                 failure = TaskFailed(serial=serial, code="MODEL_FAILED", message=str(error))
                 self._process.send(failure)
+        fail_point("inference.written")
         # Publish after the model has returned: a reader may look as soon as a descriptor leaves.
         lent = self._ring.publish(block, [(task.batch, k) for k in range(n)])
+        fail_point("inference.published")
         busy_s = time.perf_counter() - begin
-        self._slowest_frame_s = max(self._slowest_frame_s or 0.0, busy_s / n)
+        self._patience.took(busy_s, n)
         self._process.send(
             BatchDone(
                 batch=task.batch,
@@ -112,12 +122,7 @@ class InferenceWorker:
                 busy_ms=1e3 * busy_s,
             )
         )
-
-    def _allowed_s(self, n: int) -> float:
-        """How long a batch may take: many times what the slowest took, once one is known."""
-        if self._slowest_frame_s is None:
-            return FIRST_BATCH_S + FRAME_S * n
-        return LEAST_BATCH_S + MANY_TIMES * self._slowest_frame_s * n
+        fail_point("inference.done_sent")
 
     def _gather(self, task: RunBatch, index: int, rows: bytes) -> _Run:
         """A run's crops and tensors.  A damaged bundle fails its own job and nobody else's."""

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from shm.errors import ShmError
+from shm.fail_points import fail_point
 from shm.layout import RingLayout
 from shm.ring import RingWriter
 from shm.segment import attach
@@ -41,12 +42,16 @@ def _serve(arguments: argparse.Namespace) -> None:
     process.announce("loading", LOAD_S)
     match arguments.role:
         case "audio":
+            fail_point("audio.loading")
             # One call at a time of a small model: more threads would only take turns.
             AudioWorker(process, Model.load(arguments.model, threads=1)).start()
         case "inference":
+            fail_point("inference.loading")
             model = Model.load(arguments.model, arguments.threads)
+            fail_point("inference.loaded")
             InferenceWorker(process, model, _ring(arguments)).start()
         case "compositor":
+            fail_point("compositor.starting")
             CompositorWorker(process, FAMILIES[arguments.family]).start()
 
 
@@ -57,7 +62,9 @@ def _ring(arguments: argparse.Namespace) -> RingWriter:
         slots_per_block=arguments.batch_size,
         slot_bytes=FAMILIES[arguments.family].slot_bytes,
     )
-    return RingWriter(attach(arguments.ring), layout, epoch=arguments.epoch)
+    segment = attach(arguments.ring)
+    fail_point("inference.ring_attached")
+    return RingWriter(segment, layout, epoch=arguments.epoch)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,11 +16,12 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """First words; the worker loads and warms up after them."""
+    """First words; the worker loads and warms up after them.  Said again after a ``reset``."""
 
     role: str  #: audio, inference or compositor
     name: str
     pid: int
+    epoch: int = 0  #: of the broker whose ``reset`` it obeyed; 0: it never had a task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,4 +136,15 @@ class Paste:
     generations: list[int]
 
 
-FROM_BROKER = wire.kinds(EncodeSpan, RunBatch, ReleaseSlots, Paste)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """I do not know you: drop every task, free every slot, then ``hello`` and ``ready`` again.
+
+    Sent once to whoever speaks without a ``hello``: a worker that outlived its broker.  What it was
+    asked before this is another broker's; what it says before its next ``hello`` is not heard.
+    """
+
+    epoch: int
+
+
+FROM_BROKER = wire.kinds(EncodeSpan, RunBatch, ReleaseSlots, Paste, Reset)

@@ -17,6 +17,8 @@ FUSE_MESSAGES = 100_000  #: credits bound every queue far below; a queue this lo
 Again = zmq.Again
 POLLIN = zmq.POLLIN
 
+RECONNECT_MS = 50  #: between attempts: a broker that was restarted is found at once
+
 
 class PeerGone(Exception):
     """A ROUTER has no such peer any more."""
@@ -34,6 +36,9 @@ class Endpoint:
         self.socket.setsockopt(zmq.SNDHWM, FUSE_MESSAGES)
         self.socket.setsockopt(zmq.RCVHWM, receive_queue)
         self.socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        self.monitor: zmq.Socket[bytes] | None = None
+        self._n_connections = 0
         if kind == zmq.ROUTER:
             # Without it a message to a dead peer vanishes without a word.
             self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -58,8 +63,29 @@ class Endpoint:
         except zmq.Again:
             return None
 
+    def watch(self) -> None:
+        """Let `Waiter` wake for connections too, and `has_reconnected` count them."""
+        events = zmq.EVENT_HANDSHAKE_SUCCEEDED
+        self.monitor = self.socket.get_monitor_socket(events)
+
+    def has_reconnected(self) -> bool:
+        """Whether the line was cut and another one stands, since this was asked last."""
+        n_new = 0
+        while self.monitor is not None:
+            try:
+                self.monitor.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            n_new += 1
+        before, self._n_connections = self._n_connections, self._n_connections + n_new
+        return n_new > 0 and self._n_connections > max(before, 1)
+
     def close(self, linger_s: float = 0.0) -> None:
         """``linger_s`` : how long queued messages may still go out."""
+        if self.monitor is not None:
+            self.socket.disable_monitor()
+            self.monitor.close(linger=0)
+            self.monitor = None
         self.socket.close(linger=int(linger_s * 1000))
         self._context.term()
 
@@ -81,6 +107,7 @@ def router(url: str, *, max_frame_bytes: int = -1, receive_queue: int = FUSE_MES
 def dealer(url: str) -> Endpoint:
     """Connect; that nobody listens there shows only in the silence."""
     endpoint = Endpoint(zmq.DEALER)
+    endpoint.watch()
     try:
         endpoint.socket.connect(url)
     except zmq.ZMQError as error:
@@ -97,6 +124,8 @@ class Waiter:
         for source in sources:
             what = source.socket if isinstance(source, Endpoint) else source
             self._poller.register(what, zmq.POLLIN)
+            if isinstance(source, Endpoint) and source.monitor is not None:
+                self._poller.register(source.monitor, zmq.POLLIN)
 
     def wait(self, timeout_s: float) -> set[object]:
         """Whatever has something to read: the endpoints' sockets and the descriptors."""

@@ -66,9 +66,12 @@ def decode(
     if fields.pop("v", None) != version:
         raise WireError("BAD_VERSION", f"this side speaks version {version}")
     kind = fields.pop("kind", None)
-    message = known.get(kind) if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        # Never quoted: of lists in lists Python can take more than it can print.
+        raise WireError("UNKNOWN_KIND", "a message's kind is a word")
+    message = known.get(kind)
     if message is None:
-        raise WireError("UNKNOWN_KIND", f"no message of kind {str(kind)[:40]!r}")
+        raise WireError("UNKNOWN_KIND", f"no message of kind {kind[:40]!r}")
     if is_lenient:
         fields = {name: fields[name] for name in fields.keys() & _annotations(message).keys()}
     return _build(message, fields)

@@ -44,7 +44,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def farm(data: Path, demo_bundle: Bundle) -> Iterator[RunningFarm]:
     """One farm for the tests that leave it as it was."""
     assert demo_bundle.manifest.n_templates == 100, "drawn once, before any farm starts"
-    with running_farm(data, config=FAST + "[compositors]\ncount = 2\n") as farm:
+    config = FAST + "[compositors]\ncount = 2\n[limits]\ndetached_s = 2\n"
+    with running_farm(data, config=config) as farm:
         yield farm
 
 
@@ -165,7 +166,7 @@ def test_the_plain_client_imports_nothing_of_ours() -> None:
     text = (ROOT / "scripts" / "plain_client.py").read_text()
 
     imports = {line.split()[1] for line in text.splitlines() if line.startswith(("import", "from"))}
-    assert imports == {"pathlib", "sys", "msgpack", "zmq"}
+    assert imports == {"pathlib", "secrets", "sys", "msgpack", "zmq"}
 
 
 class Raw:

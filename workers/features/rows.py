@@ -20,11 +20,12 @@ class FeatureRows:
     repeats it.  Rows outside are zeros.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_span: int = 0) -> None:
+        """``first_span`` : the spans before it will not come; see `first_span_needed`."""
         self._spans: dict[int, F32] = {}
         self._n_features: int | None = None
-        self._n_joined = 0  #: spans 0 .. n - 1 have all arrived
-        self._dropped = 0  #: spans 0 .. n - 1 were needed and are gone
+        self._n_joined = first_span  #: spans 0 .. n - 1 have all arrived
+        self._dropped = first_span  #: spans 0 .. n - 1 were needed and are gone
 
     def add(self, span_index: int, features: F32) -> None:
         """Features of one span, float32 (n, 512).  The same span again is ignored."""
@@ -68,6 +69,14 @@ class FeatureRows:
         while (self._dropped + 1) * SPAN_WINDOWS <= first_needed:
             self._spans.pop(self._dropped, None)
             self._dropped += 1
+
+
+def first_span_needed(frame_index: int) -> int:
+    """The first span that frames from ``frame_index`` on need, whenever the speech ends.
+
+    One more than their rows reach back to: a speech's last rows repeat its last feature.
+    """
+    return max(0, (frame_index - ROWS_BEFORE - 1) // SPAN_WINDOWS - 1)
 
 
 def audio_tensors(rows: F32) -> F32:

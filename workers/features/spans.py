@@ -88,17 +88,26 @@ def _columns(index: int) -> range:
     return range(window_start(windows.start), window_start(windows.stop - 1) + WINDOW_COLUMNS)
 
 
+def first_sample_needed(span: int) -> int:
+    """The samples before this one tell nothing about the spans from ``span`` on."""
+    return max(0, samples_under(_columns(span)).start - _REACH_BACK_SAMPLES)
+
+
 class SpanCutter:
     """Samples in pieces of any size to spans, each as soon as it can be encoded.
 
     Holds no more than the samples that are not in a span yet, and the context of the next one.
     """
 
-    def __init__(self) -> None:
-        self.n_samples = 0  #: arrived so far
-        self._next_span = 0
+    def __init__(self, first_span: int = 0, first_sample: int = 0) -> None:
+        """``first_span`` : those before are not wanted.
+
+        ``first_sample`` : where the pushed samples begin, at most `first_sample_needed`.
+        """
+        self.n_samples = first_sample  #: arrived so far, with those left out in front
+        self._next_span = first_span
         self._held = np.empty(0, np.float32)
-        self._first_held = 0
+        self._first_held = first_sample
 
     def push(self, samples: F32) -> list[Span]:
         """Take the next samples, float32 (n,); give the spans they complete."""
@@ -124,7 +133,7 @@ class SpanCutter:
         return Span(index, first, samples, total_samples)
 
     def _forget(self) -> None:
-        needed = samples_under(_columns(self._next_span)).start - _REACH_BACK_SAMPLES
+        needed = min(first_sample_needed(self._next_span), self.n_samples)
         keep_from = max(self._first_held, needed)
         self._held = self._held[keep_from - self._first_held :].copy()
         self._first_held = keep_from

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from farm.commands import (
+    AttachJob,
     Command,
     Composite,
     EncodeSpan,
@@ -17,10 +18,12 @@ from farm.events import (
     AudioArrived,
     AudioEnded,
     BatchRendered,
+    ClientGone,
     CreditGranted,
     Event,
     FramesComposited,
     JobOpened,
+    JobResumed,
     Slot,
     SpanEncoded,
     WorkerGone,
@@ -39,6 +42,8 @@ class FakeJob:
     client: bytes
     total_frames: int
     is_eager: bool = False  #: grants credit for every frame it gets
+    is_cut: bool = False  #: its line is; it says nothing and hears nothing
+    n_lines: int = 1
     n_pushed: int = 0
     granted: int = 0
     has_ended: bool = False
@@ -75,6 +80,7 @@ class FakeFarm:
         self.tasks: list[EncodeSpan | RunBatch | Composite] = []
         self.generations: dict[tuple[bytes, int], int] = {}
         self.n_workers = 0
+        self.jpeg_bytes = 100_000
 
     def tell(self, event: Event) -> list[Command]:
         self.log.append((event, self.now))
@@ -100,7 +106,14 @@ class FakeFarm:
             case SendFrames():
                 job = self.jobs[command.job_id]
                 assert job.results >= set(command.frames), "sent before it was made"
-                job.received += command.frames
+                assert not job.is_cut, "sent to nobody"
+                assert command.client == job.client, "sent to a dead line"
+                assert command.frames.start <= len(job.received), "a gap"
+                job.received += command.frames[len(job.received) - command.frames.start :]
+            case AttachJob():
+                job = self.jobs[command.job_id]
+                job.granted = job.n_pushed
+                assert command.first_frame == len(job.received)
             case FinishJob():
                 self.jobs[command.job_id].verdict = command
 
@@ -124,7 +137,7 @@ class FakeFarm:
     def push(self, job_id: str) -> bool:
         """Send one more second of speech, or its end; False when there is nothing to send."""
         job = self.jobs[job_id]
-        if job.has_ended or job.verdict is not None:
+        if job.has_ended or job.verdict is not None or job.is_cut:
             return False
         n = min(16_000, job.total_samples - job.n_pushed, job.granted - job.n_pushed)
         if n > 0:
@@ -145,9 +158,27 @@ class FakeFarm:
             )
         return n > 0 or job.has_ended
 
-    def grant(self, job_id: str, frames: int) -> None:
-        client = self.jobs[job_id].client
-        self.tell(CreditGranted(client=client, job_id=job_id, frames=frames))
+    def grant(self, job_id: str, frames: int, *, says_what_it_has: bool = False) -> None:
+        job = self.jobs[job_id]
+        if not job.is_cut:
+            taken = len(job.received) if says_what_it_has else None
+            self.tell(
+                CreditGranted(client=job.client, job_id=job_id, frames=frames, next_frame=taken)
+            )
+
+    def cut(self, job_id: str) -> None:
+        """A client's line breaks."""
+        self.jobs[job_id].is_cut = True
+        self.tell(ClientGone(self.jobs[job_id].client))
+
+    def resume(self, job_id: str, credit: int) -> None:
+        """It comes back on another line, whether the old one is known to be cut or not."""
+        job = self.jobs[job_id]
+        job.is_cut, job.n_lines = False, job.n_lines + 1
+        job.client = b"line %d of %s" % (job.n_lines, job_id.encode())
+        job.is_eager = credit >= 1_000
+        n = len(job.received)
+        self.tell(JobResumed(client=job.client, job_id=job_id, next_frame=n, credit=credit))
 
     def finish(self, task: EncodeSpan | RunBatch | Composite) -> None:
         """A worker finishes a task it was given."""
@@ -170,7 +201,8 @@ class FakeFarm:
                 self.tell(BatchRendered(worker=task.worker, batch=task.batch, slots=slots))
             case Composite():
                 slots = tuple(lease.slot for lease in task.leases)
-                self.tell(FramesComposited(worker=task.worker, slots=slots))
+                n_bytes = tuple(self.jpeg_bytes for _ in slots)
+                self.tell(FramesComposited(worker=task.worker, slots=slots, n_bytes=n_bytes))
 
     def _fresh_slot(self, worker: bytes, batch: int, k: int) -> Slot:
         return Slot(worker, k, batch)

@@ -247,14 +247,65 @@ def test_deaths_after_progress_do_not_stop_the_farm(stage: Stage) -> None:
     assert [said["kind"] for said in stage.heard] == ["gone"] * 5 + ["drain"]
 
 
-def test_the_broker_s_death_stops_everything(stage: Stage) -> None:
-    stage.cast("broker", "broker", "say('ready'); os.kill(os.getpid(), 9)")
+def test_a_broker_that_dies_is_started_again_and_the_workers_live_on(stage: Stage) -> None:
+    stage.fifo("pid")
+    play = "pid_from('pid'); say('ready'); os.kill(os.getpid(), 9)"
+    stage.cast("broker", "broker", f"if number == 1: {play}\n{SERVE}")
+    stage.cast("audio-0", "audio", f"tell('pid'); {WAIT}")  # a second one would wait for ever
+
+    assert stage.run() == 0
+    assert stage.phases == [Phase.SERVING, Phase.DRAINING, Phase.STOPPING]
+
+
+def test_a_broker_that_never_takes_in_a_worker_is_given_up(stage: Stage) -> None:
+    stage.cast("broker", "broker", "say('beat'); os.kill(os.getpid(), 9)")
     stage.cast("audio-0", "audio", WAIT)
 
-    with pytest.raises(BrokerLost, match=r"the broker died \(SIGKILL\): running jobs are lost"):
-        stage.run()
+    with pytest.raises(CrashLoop, match=r"broker died 5 times .*last: SIGKILL"):
+        stage.run(policy=replace(PROMPT, max_fruitless_deaths=5))
 
-    assert stage.phases[-1] is Phase.STOPPING
+
+def test_a_broker_that_took_in_a_worker_may_die_again_and_again(stage: Stage) -> None:
+    die = "say('progress', pid=os.getpid()); os.kill(os.getpid(), 9)"
+    stage.cast("broker", "broker", f"if number < 6: {die}\n{SERVE}")
+
+    assert stage.run(policy=replace(PROMPT, max_fruitless_deaths=2)) == 0
+
+
+def test_a_broker_that_falls_silent_is_killed(stage: Stage) -> None:
+    stage.cast("broker", "broker", f"if number == 1: say('beat'); {WAIT}\n{SERVE}")
+
+    assert stage.run(broker_silent_s=0.2) == 0
+
+
+def test_a_broker_that_does_not_read_is_killed(stage: Stage) -> None:
+    drain = "signal_parent()\nwhile hear()['kind'] != 'drain': pass\nsay('drained'); "
+    stage.cast("broker", "broker", f"if number == 1: {WAIT}\n{drain}{WAIT}")
+    stage.cast("audio-0", "audio", "sys.exit(1)")
+
+    assert stage.run() == 0
+
+
+def test_a_broker_that_is_started_in_a_drain_is_told_so(stage: Stage) -> None:
+    stage.cast(
+        "broker",
+        "broker",
+        "if number == 1: signal_parent(); hear(); os.kill(os.getpid(), 9)\n"
+        f"hear(); say('drained'); {WAIT}",
+    )
+
+    assert stage.run() == 0
+    assert stage.heard == [{"kind": "drain"}] * 2
+
+
+def test_a_worker_that_a_new_broker_never_hears_is_killed(stage: Stage) -> None:
+    stage.fifo("pid")
+    play = "say('progress', pid=pid_from('pid')); os.kill(os.getpid(), 9)"
+    stage.cast("broker", "broker", f"if number == 1: {play}\nhear(); {SERVE}")
+    stage.cast("audio-0", "audio", f"number == 1 and tell('pid'); {WAIT}")
+
+    assert stage.run(start_s=2.0) == 0
+    assert stage.heard[0]["kind"] == "gone"
 
 
 @pytest.mark.parametrize(
@@ -268,10 +319,9 @@ def test_a_broker_that_talks_nonsense_stops_the_farm(stage: Stage, words: str) -
 
 
 def test_a_broker_that_hangs_up_and_stays_is_killed(stage: Stage) -> None:
-    stage.cast("broker", "broker", f"channel.close(); {WAIT}")
+    stage.cast("broker", "broker", f"if number == 1: channel.close(); {WAIT}\n{SERVE}")
 
-    with pytest.raises(BrokerLost, match="SIGKILL"):
-        stage.run(stop_s=0.1)
+    assert stage.run(stop_s=0.1) == 0
 
 
 def test_a_drain_that_takes_too_long_is_cut(stage: Stage) -> None:
@@ -586,3 +636,14 @@ def test_a_model_directory_that_is_missing_is_refused_at_once(run_dir: Path) -> 
 
     with pytest.raises(BadConfig, match=r"model\.directory = '/nowhere'"):
         child_specs(config, paths, endpoints(config, run_dir), n_cores=1)
+
+
+def test_a_state_directory_is_of_one_farm_only(tmp_path: Path, run_dir: Path) -> None:
+    urls = endpoints(FarmConfig(), run_dir)
+    state_dir = tmp_path / "state"
+
+    first = lock_files(run_dir, urls, state_dir)
+    second = lock_files(tmp_path / "run2", endpoints(FarmConfig(), tmp_path / "run2"), state_dir)
+
+    assert set(first) & set(second) == {state_dir / "farm.lock"}
+    assert lock_files(run_dir, urls, run_dir) == [run_dir / "farm.lock"], "not locked twice"

@@ -1,0 +1,333 @@
+"""The jobs' bytes and promises: carries out what the scheduler decides about a job.
+
+The order of a turn: what it promises is committed, and only then do its words leave.
+"""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from farm import commands as todo
+from farm import events as happened
+from farm import protocol
+from farm.catalog import Catalog
+from farm.durable import Durable, Keeper
+from farm.ended_jobs import Ended, EndedJobs
+from farm.errors import UnknownAvatar
+from farm.job_store import SAMPLE_BYTES, JobStore, first_sample_of
+from farm.journal import Entry, JournalFailed
+from farm.outbox import Outbox
+from farm.state import FarmState
+from workers.errors import BundleError
+from workers.features.windows import FPS
+
+FRAMES_A_MESSAGE = 16
+RETRYABLE = frozenset({"STORAGE"})
+STORAGE_RETRY_S = 30.0
+
+
+class JobDesk:
+    """Has the stores of running jobs, and the ends of those that are over."""
+
+    def __init__(
+        self,
+        *,
+        keeper: Keeper,
+        state: FarmState,
+        events: deque[happened.Event],
+        outbox: Outbox,
+        ended: EndedJobs,
+    ) -> None:
+        """``state`` is only read; ``events`` is where what happened goes."""
+        self._keeper = keeper
+        self._state = state
+        self._events = events
+        self._outbox = outbox
+        self.ended = ended
+        self.stores: dict[int, JobStore] = {}  #: by serial
+        self.opening: JobStore | None = None  #: of the job the scheduler is deciding about
+        self.frames_sent = 0
+        self._accepted: list[int] = []  #: serials of this turn
+        self._has_complained = False
+
+    # What comes from clients.
+
+    def no_room(self) -> str:
+        return self._keeper.no_room()
+
+    def hear(self, store: JobStore, seq: int, payload: bytes) -> int:
+        """Speech of a running job; gives its samples.  Raises WireError."""
+        n_samples = store.hear(seq, payload)
+        self._keeper.hear(store.key, payload)
+        return n_samples
+
+    def end_speech(self, job_id: str, store: JobStore) -> None:
+        store.end()
+        self._keeper.end_speech(job_id, store.n_samples)
+
+    def send_again(self, job: Ended, client: bytes, next_frame: int, attempt: int) -> None:
+        """To a client that may have missed the end of its job."""
+        job.client = client
+        self.ended.take(job, next_frame)
+        if job.tail is not None:
+            job.tail.attempt = attempt
+            self._outbox.tell(client, self._accepted_as(job.job_id, job.tail, 0, job.n_taken))
+            self._send(client, job.job_id, job.tail, job.missing)
+        self._outbox.tell(client, job.message)
+
+    def take(self, client: bytes, job_id: str, frames: int, next_frame: int | None) -> None:
+        """Credit for a job that is over: its client takes its last frames."""
+        job = self.ended.get(job_id)
+        if job is not None and job.client == client:
+            self.ended.take(job, job.n_taken + frames if next_frame is None else next_frame)
+
+    # What the scheduler wants.
+
+    def carry_out(self, command: todo.Command) -> bool:
+        """False when the command is a worker's business."""
+        match command:
+            case todo.AcceptJob():
+                self._accept(command)
+            case todo.AttachJob():
+                self._attach(command)
+            case todo.SendFrames():
+                store = self.stores[command.serial]
+                self._send(command.client, command.job_id, store, command.frames)
+            case todo.ForgetFrames():
+                self.stores[command.serial].forget_before(command.before)
+                self._keeper.acknowledge(command.job_id, command.before)
+            case todo.FinishJob():
+                self._finish(command)
+            case todo.GrantAudio():
+                credit = protocol.AudioCredit(job_id=command.job_id, samples=command.n_samples)
+                self._outbox.tell(command.client, credit)
+            case todo.Refuse():
+                self._refuse(command)
+            case _:
+                return False
+        return True
+
+    def _refuse(self, command: todo.Refuse) -> None:
+        refusal = protocol.Failed(
+            job_id=command.job_id,
+            code=command.code,
+            message=command.message,
+            retryable=command.retryable,
+            position=command.position,
+            retry_after_s=command.retry_after_s,
+        )
+        self._outbox.tell(command.client, refusal)
+
+    def _accept(self, command: todo.AcceptJob) -> None:
+        assert self.opening is not None, "jobs are accepted while they are opened"
+        store = self.stores[command.serial] = self.opening
+        if store.key == 0:
+            store.key = self._promise(store)
+            self._accepted.append(command.serial)
+        first = store.opened.first_frame
+        accepted = self._accepted_as(command.job_id, store, command.position, first)
+        self._outbox.tell(command.client, accepted)
+
+    def _promise(self, store: JobStore) -> int:
+        opened = store.opened
+        deadline_s = opened.deadline_s
+        return self._keeper.accept(
+            Entry(
+                job_id=opened.job_id,
+                fingerprint=store.fingerprint,
+                options=asdict(opened),
+                deadline=None if deadline_s is None else time.time() + deadline_s,
+                next_frame=opened.first_frame,
+            )
+        )
+
+    def _attach(self, command: todo.AttachJob) -> None:
+        store = self.stores[command.serial]
+        store.begin_line()
+        accepted = self._accepted_as(command.job_id, store, command.position, command.first_frame)
+        self._outbox.tell(command.client, accepted)
+
+    def _accepted_as(
+        self, job_id: str, store: JobStore, position: int, first_frame: int
+    ) -> protocol.Accepted:
+        return protocol.Accepted(
+            job_id=job_id,
+            position=position,
+            width_px=store.manifest.width_px,
+            height_px=store.manifest.height_px,
+            fps=FPS,
+            first_frame=first_frame,
+            next_sample=store.n_samples,
+            has_ended=store.has_ended,
+            attempt=store.attempt,
+        )
+
+    def _send(self, client: bytes, job_id: str, store: JobStore, frames: range) -> None:
+        jpegs = store.jpegs(frames)
+        self.frames_sent += len(jpegs)
+        for k in range(0, len(jpegs), FRAMES_A_MESSAGE):
+            header = protocol.Frames(job_id=job_id, first=frames.start + k)
+            self._outbox.tell(client, header, jpegs[k : k + FRAMES_A_MESSAGE])
+
+    def _finish(self, command: todo.FinishJob) -> None:
+        store = self.stores.pop(command.serial)
+        message = _last_word(command, store)
+        self._outbox.tell(command.client, message)
+        job = Ended(
+            job_id=command.job_id,
+            fingerprint=store.fingerprint,
+            message=message,
+            at=time.monotonic(),
+            key=store.key,
+            client=command.client,
+            n_taken=command.n_taken,
+            tail=store if command.state == "done" else None,
+        )
+        self.ended.add(job)
+        if job.tail is None:
+            self._end(job)
+
+    def _end(self, job: Ended) -> None:
+        """Nothing of it is needed any more but the memory that it was."""
+        outcome = {"kind": type(job.message).__name__, **asdict(job.message)}
+        self._keeper.end(job.job_id, job.key, outcome)
+
+    # The end of a turn, and the broker's beginning.
+
+    def commit(self) -> None:
+        """Keep what this turn promised; what cannot be kept is not promised."""
+        for job in self.ended.settled(time.monotonic()):
+            self._end(job)
+        try:
+            self._keeper.commit()
+            self._has_complained = False
+        except JournalFailed as error:
+            self._complain(error)
+            for serial in self._accepted:
+                self._break_promise(serial)
+        self._accepted.clear()
+
+    def _complain(self, error: JournalFailed) -> None:
+        if not self._has_complained:
+            print(f"farm: {error}", file=sys.stderr)
+        self._has_complained = True
+
+    def _break_promise(self, serial: int) -> None:
+        if (store := self.stores.get(serial)) is None:
+            return
+        self._outbox.unsay(store.opened.job_id)
+        message = "the farm cannot write its journal"
+        failed = happened.WorkFailed(worker=b"", serial=serial, code="STORAGE", message=message)
+        self._events.append(failed)
+
+    def say_what_is_kept(self) -> None:
+        """Speech that is on disk need not be kept by its client."""
+        flushed = self._keeper.flushed()
+        for job in self._state.jobs.values() if flushed else ():
+            store = self.stores[job.serial]
+            if store.key in flushed:
+                n_samples = flushed[store.key] // SAMPLE_BYTES[store.opened.sample_format]
+                kept = protocol.AudioKept(job_id=job.job_id, samples=n_samples)
+                self._outbox.tell(job.client, kept)
+
+    def forget_old(self) -> None:
+        for job_id in self.ended.forget_old(time.monotonic()):
+            self._keeper.forget(job_id)
+
+    def restore(self, catalog: Catalog, settle: Callable[[], None]) -> None:
+        """Take over the jobs of the broker before."""
+        for entry in self._keeper.entries():
+            if entry.outcome is not None:
+                self._remember(entry, _outcome(entry.outcome))
+                continue
+            try:
+                self._restore(entry, catalog)
+            except (UnknownAvatar, BundleError, LookupError, TypeError) as error:
+                self._give_up(entry, str(error))
+            else:
+                settle()
+            self.opening = None
+
+    def _restore(self, entry: Entry, catalog: Catalog) -> None:
+        assert isinstance(self._keeper, Durable), "others have no entries"
+        wanted: Any = entry.options
+        opened = replace(protocol.Open(**wanted), first_frame=entry.next_frame)
+        bundle, manifest = catalog.find(opened.avatar)
+        sample_bytes = SAMPLE_BYTES[opened.sample_format]
+        n_bytes = self._keeper.reopen(entry.key, sample_bytes)
+        begin = first_sample_of(entry.next_frame, n_bytes // sample_bytes)
+        store = JobStore(opened, bundle, manifest, first_sample=begin)
+        store.key = entry.key
+        if store.fingerprint != entry.fingerprint:
+            raise BundleError(f"avatar {opened.avatar} was replaced while the job ran")
+        store.hear_again(_chunks(self._keeper, entry.key, begin * sample_bytes, n_bytes))
+        has_ended = entry.total_samples is not None and store.n_samples >= entry.total_samples
+        if has_ended:
+            store.end()
+        self.opening = store
+        now = time.monotonic()
+        self._events.append(
+            happened.JobRestored(
+                job_id=entry.job_id,
+                avatar=opened.avatar,
+                priority=opened.priority,
+                deadline=None if entry.deadline is None else now + entry.deadline - time.time(),
+                first_frame=entry.next_frame,
+                first_span=store.first_span,
+                n_samples=store.n_samples,
+                n_ready_spans=store.n_ready_spans,
+                total_frames=store.total_frames if has_ended else None,
+            )
+        )
+
+    def _give_up(self, entry: Entry, reason: str) -> None:
+        failed = protocol.Failed(
+            job_id=entry.job_id, code="BAD_BUNDLE", message=reason, retryable=False
+        )
+        self._end(self._remember(entry, failed))
+
+    def _remember(self, entry: Entry, message: protocol.Done | protocol.Failed) -> Ended:
+        age_s = max(0.0, time.time() - entry.ended) if entry.ended is not None else 0.0
+        job = Ended(
+            job_id=entry.job_id,
+            fingerprint=entry.fingerprint,
+            message=message,
+            at=time.monotonic() - age_s,
+            key=entry.key,
+            n_taken=message.frames,
+        )
+        self.ended.add(job)
+        return job
+
+
+def _chunks(keeper: Durable, key: int, begin: int, end: int) -> Iterator[bytes]:
+    for at in range(begin, end, protocol.MAX_CHUNK_BYTES):
+        yield keeper.speech(key, at, min(protocol.MAX_CHUNK_BYTES, end - at))
+
+
+def _outcome(outcome: dict[str, Any]) -> protocol.Done | protocol.Failed:
+    fields = dict(outcome)
+    kind = protocol.Done if fields.pop("kind") == "Done" else protocol.Failed
+    return kind(**fields)
+
+
+def _last_word(command: todo.FinishJob, store: JobStore) -> protocol.Done | protocol.Failed:
+    if command.state == "done":
+        return protocol.Done(
+            job_id=command.job_id,
+            frames=command.n_frames,
+            elapsed_s=time.monotonic() - store.begin,
+            stage_ms=store.stage_ms,
+        )
+    is_retryable = command.code in RETRYABLE
+    return protocol.Failed(
+        job_id=command.job_id,
+        code=command.code,
+        message=command.message,
+        retryable=is_retryable,
+        frames=command.n_frames,
+        retry_after_s=STORAGE_RETRY_S if is_retryable else 0.0,
+    )

@@ -1,0 +1,84 @@
+"""A client's job when answers and questions cross."""
+
+import numpy as np
+import pytest
+
+from farm import protocol
+from farm.remote_job import RemoteJob
+
+
+class FakeLine:
+    """Notes what a job says."""
+
+    is_closed = False
+    last_heard = float("inf")
+    patience_s = 60.0
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def send(self, message: object, *_payloads: bytes) -> None:
+        self.said.append(message)
+
+    def pump(self, timeout_s: float) -> None:
+        pass
+
+    def forget(self, job_id: str) -> None:
+        pass
+
+    @property
+    def chunks(self) -> list[int]:
+        return [message.seq for message in self.said if isinstance(message, protocol.Audio)]
+
+
+@pytest.fixture
+def line() -> FakeLine:
+    return FakeLine()
+
+
+@pytest.fixture
+def job(line: FakeLine) -> RemoteJob:
+    pieces = iter([np.zeros(64_000, np.float32)])
+    return RemoteJob(line, pieces, job_id="j", avatar="anna", priority=0, deadline_s=None)
+
+
+def accept(job: RemoteJob, attempt: int, next_sample: int = 0) -> None:
+    """The farm accepts, and wants two seconds of speech."""
+    accepted = protocol.Accepted(
+        job_id="j",
+        position=0,
+        width_px=1,
+        height_px=1,
+        fps=25,
+        next_sample=next_sample,
+        attempt=attempt,
+    )
+    job.take(accepted, [])
+    job.take(protocol.AudioCredit(job_id="j", samples=32_000), [])
+    job._work()
+
+
+def test_a_job_that_was_opened_twice_is_told_once(line: FakeLine, job: RemoteJob) -> None:
+    job._open()
+    job.resume()  # the line broke before there was an answer
+
+    accept(job, attempt=1)
+    assert line.chunks == [], "the farm counts anew when it reads the second one"
+    accept(job, attempt=2)
+
+    assert line.chunks == [0]
+
+
+def test_an_answer_of_the_broker_before_is_not_taken_for_the_new_ones(
+    line: FakeLine, job: RemoteJob
+) -> None:
+    job._open()
+    accept(job, attempt=1)
+    job.resume()
+    job.resume()
+
+    accept(job, attempt=2, next_sample=32_000)
+    assert line.chunks == [0], "the new broker may want other samples"
+    accept(job, attempt=3, next_sample=16_000)
+
+    assert line.chunks == [0, 0]
