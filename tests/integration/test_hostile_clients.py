@@ -27,7 +27,14 @@ from workers.sequential import render
 from workers.stages import StageTimes
 
 SCRIPT = Path(hostile_clients.__file__)
-CONFIG = f"[model]\ndirectory = '{TINY_MODEL}'\n[inference]\nthreads = 1\n"
+CONFIG = f"""
+[model]
+directory = "{TINY_MODEL}"
+[inference]
+threads = 1
+[limits]
+detached_s = 5
+"""
 BROKER_MIB = 64  #: of growth: answers wait for who does not read them, and no frame does
 N_OF_A_KIND = {"flooding": 2, "fuzzing": 2}
 
