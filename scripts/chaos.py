@@ -159,6 +159,7 @@ def main() -> int:
     roles = arguments.roles.split(",")
     if unknown := set(roles) - set(ROLES):
         parser.error(f"--roles: no such role: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without the farm
     with tempfile.TemporaryDirectory() as data:
         wanted = some_jobs(Path(data))
         if arguments.hostile:
