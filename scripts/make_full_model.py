@@ -12,31 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from make_tiny_model import Graph
 
-OPSET, IR_VERSION = 17, 8
 WIDTHS = (32, 64, 128, 256, 512)
 EXPANSION = 2
 SEED = 328
 
 
-class Network:
-    """Collects layers; each method takes and returns the name of a tensor."""
+class Network(Graph):
+    """Adds the layers of which the published networks are made."""
+
+    name = "full"
 
     def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
+        super().__init__()
         self._rng = np.random.default_rng(SEED)
-
-    def node(self, op: str, *inputs: str, **attributes: object) -> str:
-        name = f"{op.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, value: np.ndarray) -> str:
-        name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(value, name))
-        return name
 
     def conv(
         self,
@@ -82,28 +72,10 @@ class Network:
 
     def up(self, x: str, skip: str, n_in: int, n_out: int) -> str:
         """Bilinear, corners aligned, then joined with what the way down left."""
-        scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+        scales = self.constant([1, 1, 2, 2])
         options = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
         doubled = self.node("Resize", x, "", scales, **options)
         return self.double(self.node("Concat", doubled, skip, axis=1), n_in, n_out)
-
-    def model(self, inputs: dict[str, list[int]], output: str, shape: list[int]) -> onnx.ModelProto:
-        self.nodes.append(helper.make_node("Identity", [output], ["output"]))
-        graph = helper.make_graph(
-            self.nodes,
-            "full",
-            [_batched(name, sizes) for name, sizes in inputs.items()],
-            [_batched("output", shape)],
-            self.weights,
-        )
-        opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
-def _batched(name: str, shape: list[int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
 
 
 def unet() -> onnx.ModelProto:
@@ -153,7 +125,7 @@ def encoder() -> onnx.ModelProto:
     x = _residuals(net, x, 256, 1)
     x = net.conv(x, 256, 512, relu=True)
     x = net.conv(x, 512, 512, 1, relu=True)
-    output = net.node("Reshape", x, net.constant(np.array([-1, 512], np.int64)))
+    output = net.node("Reshape", x, net.constant([-1, 512], np.int64))
     return net.model({"input": [1, 80, 16]}, output, [512])
 
 

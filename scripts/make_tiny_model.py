@@ -40,6 +40,8 @@ LIP_BGR = (0.40, 0.38, 0.76)
 class Graph:
     """Collects nodes; each method returns the name of its result."""
 
+    name = "tiny"
+
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -65,7 +67,7 @@ class Graph:
         self.nodes.append(helper.make_node("Identity", [output], ["output"]))
         graph = helper.make_graph(
             self.nodes,
-            "tiny",
+            self.name,
             [_batched(name, sizes) for name, sizes in inputs.items()],
             [_batched("output", shape)],
             self.constants,
