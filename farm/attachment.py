@@ -1,14 +1,17 @@
 """Jobs and the clients they belong to: lost, found again, and how far they have come.
 
-A job whose client is gone is detached: it waits, worked on as far as its window goes, until the
-client resumes it or its time is up.  Frames that were sent stay until the client has taken them, so
-that a line that breaks costs nothing.
+A job whose client is gone is detached: what workers have in hand of it is finished, and the rest
+waits until the client resumes it, its time is up, or its place is needed.  Frames that were sent
+stay until the client has taken them, so that a line that breaks costs nothing.  A restored job is
+detached too, but its client went away by the farm's fault: it keeps its place, and is worked on.
 """
 
 from farm.commands import AcceptJob, AttachJob, ForgetFrames, Refuse
 from farm.events import CreditGranted, JobRestored, JobResumed
 from farm.jobs import MAX_CREDIT, NOBODY, Job
 from farm.state import FarmState
+
+RETURN_S = 5.0  #: a client whose line broke is back by then: until then its place is its own
 
 
 def detach(state: FarmState, client: bytes, now: float) -> None:
@@ -19,15 +22,28 @@ def detach(state: FarmState, client: bytes, now: float) -> None:
 
 
 def cancel_abandoned(state: FarmState, now: float) -> None:
-    """Nobody came back for these."""
-    since = now - state.limits.detached_s
-    abandoned = [
-        job
-        for job in state.jobs.values()
-        if job.detached_since is not None and job.detached_since < since
-    ]
-    for job in abandoned:
-        state.end(job, "cancel", "CANCELLED", "its client is gone")
+    """Nobody came back for these, or together they cost more than one client may."""
+    waiting = _longest_away_first(state)
+    n_bytes = sum(job.n_bytes for _, job in waiting)
+    for since, job in waiting:
+        if since < now - state.limits.detached_s or n_bytes > state.limits.client_bytes:
+            n_bytes -= job.n_bytes
+            state.end(job, "cancel", "CANCELLED", "its client is gone")
+
+
+def make_room(state: FarmState, now: float) -> None:
+    """The farm is full, and somebody is there: the job that waited longest for nobody gives way."""
+    for since, job in _longest_away_first(state)[:1]:
+        if since < now - RETURN_S and not job.is_restored:
+            state.end(job, "cancel", "CANCELLED", "its client is gone, and its place was needed")
+
+
+def _longest_away_first(state: FarmState) -> list[tuple[float, Job]]:
+    away = [(job.detached_since, job) for job in state.jobs.values()]
+    return sorted(
+        ((since, job) for since, job in away if since is not None),
+        key=lambda waiting: (waiting[1].is_restored, waiting[0]),
+    )
 
 
 def restore(state: FarmState, event: JobRestored, now: float) -> None:
@@ -41,6 +57,7 @@ def restore(state: FarmState, event: JobRestored, now: float) -> None:
         priority=event.priority,
         deadline=event.deadline,
         detached_since=now,
+        is_restored=True,
         last_heard=now,
         last_turn=state.n_turns,
         n_samples=event.n_samples,
@@ -73,6 +90,7 @@ def resume(state: FarmState, event: JobResumed, now: float) -> None:
         _refuse(state, event, "BAD_MESSAGE", f"frame {wanted} of {job.total_frames}")
         return
     job.client, job.detached_since, job.last_heard = event.client, None, now
+    job.is_restored = False
     job.granted_samples = job.n_samples
     _send_again_from(state, job, wanted)
     job.credit = min(event.credit, MAX_CREDIT)

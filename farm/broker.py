@@ -66,6 +66,7 @@ class Broker:
         self._control = control
         self._life_fd = life_fd
         self._waiter = Waiter(clients, workers, control.fd, life_fd)
+        self._deaf_waiter = Waiter(workers, control.fd, life_fd)
         self._scheduler = Scheduler(limits)
         self._desk = WorkerDesk(workers, epoch)
         self._expected = Counter(expected)
@@ -110,21 +111,28 @@ class Broker:
         self._jobs.restore(self._catalog, self._settle)
         fail_point("broker.restored")
         while True:
-            ready = self._waiter.wait(self._next_tick - time.monotonic())
-            if self._life_fd in ready:
+            if self._life_fd in self._wait(self._next_tick - time.monotonic()):
                 return
             try:
                 self._read_control()
             except SupervisorGone:
                 return
             self._read(self._desk.receive, self._take_worker_message)
-            self._read(self._clients.receive, self._clients.take)
+            self._read(self._hear_client, self._clients.take)
             self._tick()
             self._settle()
             self._speak()
             if self._has_drained:
                 self._leave()
                 return
+
+    def _wait(self, wait_s: float) -> set[object]:
+        """So long at most; gives what has something to read."""
+        deaf_s = self._clients.wait_s()
+        return self._deaf_waiter.wait(min(wait_s, deaf_s)) if deaf_s else self._waiter.wait(wait_s)
+
+    def _hear_client(self) -> list[bytes] | None:
+        return None if self._clients.wait_s() else self._clients.receive()
 
     def _speak(self) -> None:
         """Keep what this turn promised, then say it."""
@@ -144,8 +152,8 @@ class Broker:
         """Everything is done: let clients take their last frames before the supervisor ends us."""
         until = time.monotonic() + LINGER_S / 2
         while self._jobs.ended.has_tails() and time.monotonic() < until:
-            self._waiter.wait(0.05)
-            self._read(self._clients.receive, self._clients.take)
+            self._wait(0.05)
+            self._read(self._hear_client, self._clients.take)
             self._speak()
         self._clients.close(linger_s=LINGER_S / 2)
         self._control.send({"kind": "drained"})

@@ -11,6 +11,7 @@ from typing import Any
 
 from farm import events as happened
 from farm import protocol
+from farm.allowance import Allowance, cost
 from farm.catalog import Catalog
 from farm.errors import UnknownAvatar
 from farm.job_desk import STORAGE_RETRY_S, JobDesk
@@ -52,6 +53,7 @@ class ClientDesk:
         self._settle = settle
         self._welcome = welcome
         self._farm_report = farm_report
+        self._allowance = Allowance(time.monotonic())
 
     def receive(self) -> list[bytes] | None:
         return self._endpoint.receive()
@@ -59,15 +61,27 @@ class ClientDesk:
     def close(self, linger_s: float) -> None:
         self._endpoint.close(linger_s=linger_s)
 
+    def wait_s(self) -> float:
+        """How long no client is heard; see `farm.allowance`."""
+        return self._allowance.wait_s(time.monotonic())
+
     def take(self, frames: list[bytes]) -> None:
         """A message: its answer goes out, its events wait to be settled."""
         client, *rest = frames
+        message = None
         try:
             header = rest[0] if rest else b""
             message = wire.decode(header, protocol.FROM_CLIENT, protocol.VERSION)
             self._answer(client, message, rest[1:])
         except wire.WireError as error:
             self._outbox.tell(client, protocol.Error(code=error.code, message=str(error)))
+        self._charge(client, message, sum(map(len, rest[1:])))
+
+    def _charge(self, client: bytes, message: Any, n_payload_bytes: int) -> None:
+        job = self._state.jobs.get(getattr(message, "job_id", ""))
+        is_at_work = job is not None and job.client == client
+        spent = cost(message, is_at_work=is_at_work, n_payload_bytes=n_payload_bytes)
+        self._allowance.spend(spent, time.monotonic())
 
     def _answer(self, client: bytes, message: Any, payloads: list[bytes]) -> None:
         match message:

@@ -113,14 +113,19 @@ def _next_span(state: FarmState, worker: Worker) -> tuple[Job, int] | None:
 
 
 def _by_turn(state: FarmState) -> list[Job]:
-    """Priority first, then the earliest deadline, then the client and job that waited longest."""
+    """Priority first, then the earliest deadline, then the client and job that waited longest.
+
+    Nothing is begun for a client that went away; one that lost its job by our fault comes last.
+    """
     never = float("inf")
+    wanted = [job for job in state.jobs.values() if job.client != NOBODY or job.is_restored]
     client_turns: dict[bytes, int] = {}
-    for job in state.jobs.values():
+    for job in wanted:
         client_turns[job.client] = max(job.last_turn, client_turns.get(job.client, 0))
     return sorted(
-        state.jobs.values(),
+        wanted,
         key=lambda job: (
+            job.is_restored,
             -job.priority,
             never if job.deadline is None else job.deadline,
             client_turns[job.client],

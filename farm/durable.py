@@ -21,6 +21,7 @@ class Keeper(Protocol):
     def entries(self) -> list[Entry]: ...
     def no_room(self) -> str: ...
     def accept(self, entry: Entry) -> int: ...
+    def take_over(self, job_id: str) -> None: ...
     def hear(self, key: int, payload: bytes) -> None: ...
     def end_speech(self, job_id: str, total_samples: int) -> None: ...
     def acknowledge(self, job_id: str, next_frame: int) -> None: ...
@@ -82,6 +83,10 @@ class Durable:
         self._speech.open(key)
         return key
 
+    def take_over(self, job_id: str) -> None:
+        """A new broker goes on with it: known with the next commit."""
+        self._journal.take_over(job_id)
+
     def hear(self, key: int, payload: bytes) -> None:
         """Speech of a job.  If the disk refuses it, its client keeps it, and all that follows."""
         if key in self._lost:
@@ -137,6 +142,9 @@ class NotDurable:
 
     def accept(self, _entry: Entry) -> int:
         return 0
+
+    def take_over(self, _job_id: str) -> None:
+        pass
 
     def hear(self, _key: int, _payload: bytes) -> None:
         pass

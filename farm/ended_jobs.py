@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from farm.job_store import JobStore
 from farm.protocol import Done, Failed
 
-MAX_REMEMBERED = 10_000  #: 5 MB; older ones are forgotten first
+MAX_BYTES = 8_000_000  #: of all that are remembered, some 10,000; the oldest are forgotten first
+ENDED_BYTES = 600  #: of one in memory, without its texts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +28,12 @@ class Ended:
         return isinstance(self.message, Done)
 
     @property
+    def n_bytes(self) -> int:
+        """About what remembering it costs, without its tail."""
+        texts = (self.job_id, self.fingerprint, getattr(self.message, "message", ""))
+        return ENDED_BYTES + sum(map(len, texts))
+
+    @property
     def missing(self) -> range:
         """Frames that can be sent again."""
         return range(self.n_taken, self.message.frames if self.tail is not None else self.n_taken)
@@ -35,19 +42,28 @@ class Ended:
 class EndedJobs:
     """The last jobs by their ids."""
 
-    def __init__(self, *, keep_s: float, tail_s: float, tail_bytes: int) -> None:
+    def __init__(
+        self, *, keep_s: float, tail_s: float, tail_bytes: int, max_bytes: int = MAX_BYTES
+    ) -> None:
         """``tail_s``, ``tail_bytes`` : how long, and how much of, untaken frames are kept."""
         self._keep_s = keep_s
+        self._max_bytes = max_bytes
         self._tail_s = tail_s
         self._tail_bytes = tail_bytes
         self._jobs: dict[str, Ended] = {}  #: the oldest first
         self._tails: dict[str, Ended] = {}  #: those of them that have one
+        self._n_bytes = 0  #: of all of them
 
     def add(self, job: Ended) -> None:
-        self._jobs.pop(job.job_id, None)
+        self._drop(job.job_id)
         self._jobs[job.job_id] = job
+        self._n_bytes += job.n_bytes
         if job.tail is not None:
             self._tails[job.job_id] = job
+
+    def _drop(self, job_id: str) -> None:
+        if (job := self._jobs.pop(job_id, None)) is not None:
+            self._n_bytes -= job.n_bytes
 
     def get(self, job_id: str) -> Ended | None:
         return self._jobs.get(job_id)
@@ -77,12 +93,12 @@ class EndedJobs:
 
     def forget_old(self, now: float) -> list[str]:
         """Ids that are free again."""
-        n_too_many = len(self._jobs) - MAX_REMEMBERED
-        old = [
-            job_id
-            for k, (job_id, job) in enumerate(self._jobs.items())
-            if job.tail is None and (now > job.at + self._keep_s or k < n_too_many)
-        ]
+        n_too_many_bytes = self._n_bytes - self._max_bytes
+        old = []
+        for job_id, job in self._jobs.items():
+            if job.tail is None and (now > job.at + self._keep_s or n_too_many_bytes > 0):
+                n_too_many_bytes -= job.n_bytes
+                old.append(job_id)
         for job_id in old:
-            del self._jobs[job_id]
+            self._drop(job_id)
         return old

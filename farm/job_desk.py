@@ -27,6 +27,7 @@ from workers.features.windows import FPS
 FRAMES_A_MESSAGE = 16
 RETRYABLE = frozenset({"STORAGE"})
 STORAGE_RETRY_S = 30.0
+MAX_BROKERS = 10  #: that die under a job, in a row, before a frame of it is acknowledged
 
 
 class JobDesk:
@@ -243,13 +244,19 @@ class JobDesk:
             if entry.outcome is not None:
                 self._remember(entry, _outcome(entry.outcome))
                 continue
+            if entry.n_brokers >= MAX_BROKERS:
+                message = f"{entry.n_brokers} brokers died while it ran, and it got no further"
+                self._give_up(entry, "POISON", message)
+                continue
+            self._keeper.take_over(entry.job_id)
             try:
                 self._restore(entry, catalog)
             except (UnknownAvatar, BundleError, LookupError, TypeError) as error:
-                self._give_up(entry, str(error))
+                self._give_up(entry, "BAD_BUNDLE", str(error))
             else:
                 settle()
             self.opening = None
+        self.commit()  # before anything can kill us: that counts
 
     def _restore(self, entry: Entry, catalog: Catalog) -> None:
         assert isinstance(self._keeper, Durable), "others have no entries"
@@ -283,10 +290,8 @@ class JobDesk:
             )
         )
 
-    def _give_up(self, entry: Entry, reason: str) -> None:
-        failed = protocol.Failed(
-            job_id=entry.job_id, code="BAD_BUNDLE", message=reason, retryable=False
-        )
+    def _give_up(self, entry: Entry, code: str, message: str) -> None:
+        failed = protocol.Failed(job_id=entry.job_id, code=code, message=message, retryable=False)
         self._end(self._remember(entry, failed))
 
     def _remember(self, entry: Entry, message: protocol.Done | protocol.Failed) -> Ended:

@@ -71,6 +71,7 @@ class Job:
     n_samples: int = 0  #: of speech received
     last_heard: float = 0.0  #: when speech last came, on the scheduler's clock
     detached_since: float | None = None
+    is_restored: bool = False  #: its client lost it by the farm's fault, and is not back yet
     granted_samples: int = 0  #: the client may send this many in all
     total_frames: int | None = None  #: known once the speech has ended
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from farm.errors import FarmError
 from shm.fail_points import fail_point
 
-VERSION = 1
+VERSION = 2
 FILE = "journal.sqlite3"
 COMPANIONS = ("", "-wal", "-shm")  #: what SQLite keeps beside it
 
@@ -33,9 +33,11 @@ CREATE TABLE jobs (
     next_frame INTEGER NOT NULL,            -- those before were acknowledged
     total_samples INTEGER,                  -- once the speech has ended
     ended REAL,                             -- seconds since 1970
-    outcome TEXT                            -- JSON, once it has ended
+    outcome TEXT,                           -- JSON, once it has ended
+    n_brokers INTEGER NOT NULL DEFAULT 0    -- that took it over since it last got on
 );
 """
+FROM_VERSION_1 = "ALTER TABLE jobs ADD COLUMN n_brokers INTEGER NOT NULL DEFAULT 0;"
 
 
 class JournalFailed(FarmError):
@@ -59,6 +61,7 @@ class Entry:
     total_samples: int | None = None  #: once the speech has ended
     ended: float | None = None  #: seconds since 1970
     outcome: dict[str, object] | None = None  #: what its client is told, once it has ended
+    n_brokers: int = 0  #: that took it over since a frame of it was acknowledged
 
 
 class Journal:
@@ -87,8 +90,9 @@ class Journal:
         if version > VERSION:
             raise JournalUnusable(f"of version {version}, this farm reads {VERSION}")
         self._database.execute("PRAGMA journal_mode = WAL")
-        if version == 0:
-            self._database.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {VERSION};COMMIT")
+        if version < VERSION:
+            change = SCHEMA if version == 0 else FROM_VERSION_1
+            self._database.executescript(f"BEGIN;{change}PRAGMA user_version = {VERSION};COMMIT")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise JournalUnusable(f"damaged: {verdict.splitlines()[0]}")
@@ -104,7 +108,9 @@ class Journal:
     def entries(self) -> list[Entry]:
         """Every job that is remembered, the oldest first."""
         columns = "key, job_id, fingerprint, options, deadline, next_frame, total_samples, ended"
-        rows = self._database.execute(f"SELECT {columns}, outcome FROM jobs ORDER BY key")
+        rows = self._database.execute(
+            f"SELECT {columns}, outcome, n_brokers FROM jobs ORDER BY key"
+        )
         return [_entry(row) for row in rows]
 
     # What one turn of the loop promises.
@@ -130,6 +136,10 @@ class Journal:
         """The client has the frames before ``next_frame``."""
         self._acknowledged[job_id] = next_frame
 
+    def take_over(self, job_id: str) -> None:
+        """Another broker goes on with it."""
+        self._do("UPDATE jobs SET n_brokers = n_brokers + 1 WHERE job_id = ?", job_id)
+
     def end_speech(self, job_id: str, total_samples: int) -> None:
         self._do("UPDATE jobs SET total_samples = ? WHERE job_id = ?", total_samples, job_id)
 
@@ -153,7 +163,7 @@ class Journal:
         What was not accepted is dropped; the rest is tried again with the next commit.
         """
         acknowledged = [
-            ("UPDATE jobs SET next_frame = ? WHERE job_id = ?", (frame, job_id))
+            ("UPDATE jobs SET next_frame = ?, n_brokers = 0 WHERE job_id = ?", (frame, job_id))
             for job_id, frame in self._acknowledged.items()
         ]
         if not (self._pending or acknowledged):
@@ -189,7 +199,7 @@ class Journal:
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    key, job_id, fingerprint, options, deadline, next_frame, total, ended, outcome = row
+    key, job_id, fingerprint, options, deadline, next_frame, total, ended, outcome, lives = row
     try:
         return Entry(
             key=int(key),  # type: ignore[call-overload]
@@ -201,6 +211,7 @@ def _entry(row: tuple[object, ...]) -> Entry:
             total_samples=total,  # type: ignore[arg-type]
             ended=ended,  # type: ignore[arg-type]
             outcome=None if outcome is None else json.loads(str(outcome)),
+            n_brokers=int(lives),  # type: ignore[call-overload]
         )
     except ValueError as error:
         raise JournalUnusable(f"damaged: job {job_id!r}: {error}") from error

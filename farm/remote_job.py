@@ -19,6 +19,7 @@ from workers.arrays import F32
 CREDIT_FRAMES = 64  #: asked for ahead of the caller: hides the way there and back
 CREDIT_STEP = 16  #: frames worth a message
 QUIET_S = 10.0  #: without a word about a job that is waited for: the farm is asked again
+MAX_LOSSES = 10  #: of a job in a row, without a frame between: it is what the brokers die of
 CHUNK_SAMPLES = 32_000  #: 2 s, 128 KB
 
 #: Codes whose cause lies with whoever submitted the job.
@@ -82,6 +83,7 @@ class RemoteJob:
         self._speech = Outgoing(pieces)
         self._is_accepted = False  #: on the line there is now
         self._n_attempts = 0  #: to have it accepted
+        self._n_losses = 0  #: brokers that died and knew nothing of it, since a frame came
         self._granted = 0  #: samples that may still be sent
         self._seq = 0
         self._has_ended = False
@@ -185,7 +187,10 @@ class RemoteJob:
     def _open_again(self) -> None:
         if self._is_cancelled:
             self._failed = _cancelled(self.job_id)
+        elif self._n_losses == MAX_LOSSES:
+            self._lost = f"the farm has lost the job {MAX_LOSSES} times, and gave no frame between"
         elif self._speech.is_whole:
+            self._n_losses += 1
             self._open()
         else:
             self._lost = "the farm has lost the job, and its speech is kept no longer"
@@ -211,6 +216,7 @@ class RemoteJob:
         fresh = payloads[self.n_frames - first :]
         self._frames.extend(fresh)
         self.n_frames += len(fresh)
+        self._n_losses = 0
         self._give_credit(0)
 
     def _end(self, done: protocol.Done) -> None:

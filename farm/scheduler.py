@@ -36,7 +36,7 @@ from farm.state import FarmState, Limits
 MAX_UNREADABLE = (
     200  #: slots of a living worker: somebody removed its ring, and it must have another
 )
-FIRST_BEAT_S = 60.0  #: until a worker has said how often it will be heard
+FIRST_BEAT_S = 10.0  #: until a worker has said how often it will be heard: it does so at once
 
 
 class Scheduler:
@@ -98,6 +98,8 @@ class Scheduler:
 
 
 def _open(state: FarmState, event: JobOpened, now: float) -> None:
+    if len(state.jobs) >= state.limits.max_jobs:
+        attachment.make_room(state, now)
     refusal = _refusal(state, event)
     if refusal is not None:
         code, message, retryable = refusal

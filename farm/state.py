@@ -20,6 +20,10 @@ class Limits:
     detached_s: float = 60.0  #: so long a job waits for a client that is gone
     client_mb: int = 64  #: MB of frames for one client that it has not taken
 
+    @property
+    def client_bytes(self) -> int:
+        return self.client_mb * 1_000_000
+
 
 class FarmState:
     """Jobs, workers, and the slots between them.  Its attributes hang together."""
@@ -85,8 +89,7 @@ class FarmState:
         held: Counter[bytes] = Counter()
         for job in self.jobs.values():
             held[job.client] += job.n_bytes
-        most = self.limits.client_mb * 1_000_000
-        return {client for client, n_bytes in held.items() if n_bytes >= most}
+        return {client for client, n_bytes in held.items() if n_bytes >= self.limits.client_bytes}
 
     def retry_after_s(self) -> float:
         """When a place may be free: as long as the last jobs took to make one."""

@@ -68,3 +68,22 @@ def test_an_id_is_free_again_when_its_job_is_old() -> None:
     assert jobs.forget_old(101.0) == ["old"]
     assert jobs.get("old") is None
     assert jobs.get("new") is not None
+
+
+def test_of_too_many_that_are_remembered_the_oldest_are_forgotten() -> None:
+    jobs = ended(max_bytes=3 * done("a").n_bytes, tail_bytes=0)
+    for job_id in "abcde":
+        jobs.add(done(job_id))
+    jobs.settled(0.0)
+
+    assert jobs.forget_old(0.0) == ["a", "b"]
+    assert jobs.forget_old(0.0) == []
+
+
+def test_an_id_that_is_used_again_is_counted_once() -> None:
+    jobs = ended(max_bytes=3 * done("a").n_bytes, tail_bytes=0)
+    for job_id in "abcabc":
+        jobs.add(done(job_id))
+    jobs.settled(0.0)
+
+    assert jobs.forget_old(0.0) == []

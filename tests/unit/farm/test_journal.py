@@ -202,3 +202,42 @@ def test_a_farm_with_as_much_speech_as_it_may_keep_takes_no_more(tmp_path: Path)
 
     assert "as much speech" in durable.no_room()
     durable.close()
+
+
+def test_brokers_are_counted_until_a_job_gets_on(journal: Journal, tmp_path: Path) -> None:
+    journal.accept(entry("a"))
+    for n in (1, 2, 3):
+        journal.take_over("a")
+        journal.commit()
+        assert [e.n_brokers for e in read(tmp_path)] == [n]
+
+    journal.acknowledge("a", 1)
+    journal.commit()
+
+    assert [e.n_brokers for e in read(tmp_path)] == [0]
+
+
+VERSION_1 = """
+CREATE TABLE jobs (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- names its speech; never used twice
+    job_id TEXT NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,
+    options TEXT NOT NULL,                  -- JSON
+    deadline REAL,                          -- seconds since 1970
+    next_frame INTEGER NOT NULL,            -- those before were acknowledged
+    total_samples INTEGER,                  -- once the speech has ended
+    ended REAL,                             -- seconds since 1970
+    outcome TEXT                            -- JSON, once it has ended
+);
+INSERT INTO jobs (job_id, fingerprint, options, next_frame) VALUES ('a', 'f', '{}', 4);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_journal_of_version_1_is_read(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / FILE)
+    database.executescript(VERSION_1)
+    database.close()
+
+    for _ in range(2):
+        assert [(e.job_id, e.next_frame, e.n_brokers) for e in read(tmp_path)] == [("a", 4, 0)]

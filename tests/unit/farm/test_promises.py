@@ -9,11 +9,13 @@ import pytest
 
 from farm import events as happened
 from farm import protocol
+from farm.allowance import BURST
+from farm.attachment import RETURN_S
 from farm.catalog import Catalog
 from farm.client_desk import ClientDesk
 from farm.durable import NotDurable
 from farm.ended_jobs import EndedJobs
-from farm.job_desk import JobDesk
+from farm.job_desk import MAX_BROKERS, JobDesk
 from farm.journal import Entry, JournalFailed
 from farm.outbox import Outbox
 from farm.paths import Paths
@@ -31,6 +33,10 @@ class Keeper(NotDurable):
         self.log = log
         self.is_full = False
         self.reason = ""
+        self.kept: list[Entry] = []
+
+    def entries(self) -> list[Entry]:
+        return self.kept
 
     def no_room(self) -> str:
         return self.reason
@@ -52,6 +58,7 @@ class Front:
         self.log: list[str] = []
         self.heard: list[tuple[bytes, Any]] = []
         self.gone: set[bytes] = set()
+        self.now = 0.0
         self.keeper = Keeper(self.log)
         self.scheduler = Scheduler(Limits(max_jobs=2))
         self.events: deque[happened.Event] = deque()
@@ -85,7 +92,7 @@ class Front:
 
     def settle(self) -> None:
         while self.events:
-            for command in self.scheduler.handle(self.events.popleft(), 0.0):
+            for command in self.scheduler.handle(self.events.popleft(), self.now):
                 self.jobs.carry_out(command)
 
     def turn(self, *said: tuple[bytes, object]) -> None:
@@ -179,3 +186,40 @@ def test_a_refusal_says_how_many_are_ahead(front: Front) -> None:
 
     refusal = front.told(b"c")[-1]
     assert (refusal.code, refusal.position, refusal.retry_after_s) == ("BUSY", 2, 5.0)
+
+
+def test_a_job_that_no_broker_survives_is_not_taken_over_for_ever(front: Front) -> None:
+    killer = Entry(
+        job_id="k", fingerprint="f", options={}, deadline=None, key=1, n_brokers=MAX_BROKERS
+    )
+    front.keeper.kept = [killer]
+
+    front.jobs.restore(Catalog(Paths(data=Path(), cache=Path())), front.settle)
+    front.turn((b"c", protocol.Resume(job_id="k", next_frame=0, credit=5)))
+
+    (failed,) = front.told(b"c")
+    assert (failed.code, failed.retryable) == ("POISON", False)
+    assert front.scheduler.state.jobs == {}
+
+
+def test_what_leads_nowhere_is_heard_only_so_often(front: Front) -> None:
+    assert front.desk.wait_s() == 0
+
+    for _ in range(int(BURST) + 200):
+        front.desk.take([b"c", b"garbage"])
+
+    assert front.desk.wait_s() > 0
+
+
+def test_a_full_farm_gives_a_place_up_that_nobody_came_back_for(front: Front) -> None:
+    front.turn((b"c", opening("a")), (b"c", opening("b")))
+    front.gone.add(b"c")
+    front.turn((b"d", protocol.Status(job_id="a")), (b"c", protocol.Status(job_id="a")))
+
+    front.turn((b"d", opening("d")))
+    assert front.told(b"d")[-1].code == "BUSY", "c may only have a bad line"
+    front.now = RETURN_S + 1
+    front.turn((b"d", opening("d")))
+
+    assert isinstance(front.told(b"d")[-1], protocol.Accepted)
+    assert list(front.scheduler.state.jobs) == ["b", "d"]

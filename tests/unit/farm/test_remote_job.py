@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from farm import protocol
-from farm.remote_job import RemoteJob
+from farm.remote_job import MAX_LOSSES, FarmLost, RemoteJob
 
 
 class FakeLine:
@@ -82,3 +82,34 @@ def test_an_answer_of_the_broker_before_is_not_taken_for_the_new_ones(
     accept(job, attempt=3, next_sample=16_000)
 
     assert line.chunks == [0, 0]
+
+
+def test_a_job_that_no_broker_survives_is_given_up(line: FakeLine, job: RemoteJob) -> None:
+    job._open()
+    for attempt in range(1, 2 * MAX_LOSSES, 2):
+        accept(job, attempt)
+        lose(job)
+    assert len([m for m in line.said if isinstance(m, protocol.Open)]) == 1 + MAX_LOSSES
+
+    accept(job, 1 + 2 * MAX_LOSSES)
+    lose(job)
+
+    with pytest.raises(FarmLost, match="lost the job 10 times"):
+        next(iter(job))
+
+
+def test_a_frame_between_two_losses_is_a_new_beginning(job: RemoteJob) -> None:
+    job._open()
+    for k in range(3 * MAX_LOSSES):
+        accept(job, 1 + 2 * k)
+        job.take(protocol.Frames(job_id="j", first=k), [b"jpeg"])
+        lose(job)
+
+    assert next(iter(job)) == b"jpeg"
+
+
+def lose(job: RemoteJob) -> None:
+    """Its broker dies, and the next one knows nothing of it."""
+    job.resume()
+    unknown = protocol.Failed(job_id="j", code="UNKNOWN_JOB", message="", retryable=False)
+    job.take(unknown, [])

@@ -391,6 +391,64 @@ def test_a_job_whose_client_stays_away_is_cancelled(farm: FakeFarm) -> None:
     assert (verdict.state, verdict.message) == ("cancelled", "its client is gone")
 
 
+def test_nothing_is_begun_for_a_client_that_went_away(farm: FakeFarm) -> None:
+    farm.open("a", 1_000)
+    while len(farm.jobs["a"].received) < 100:
+        farm.push("a")
+        if farm.tasks:
+            farm.finish(farm.tasks[0])
+    farm.cut("a")
+    farm.run()
+    begun = [c for c in farm.commands if isinstance(c, RunBatch)]
+
+    for _ in range(3):
+        farm.tell(Ticked())
+    farm.run()
+
+    assert [c for c in farm.commands if isinstance(c, RunBatch)] == begun
+    assert len(farm.jobs["a"].results) < 200
+    farm.resume("a", 10**6)
+    farm.run()
+    assert farm.jobs["a"].received == list(range(1_000))
+
+
+def test_all_that_went_away_cost_no_more_than_one_client(farm: FakeFarm) -> None:
+    farm.jpeg_bytes = 1_000_000  # 64 of them are as many as one client may cost
+    for k in range(4):
+        farm.open(f"{k}", 1_000, credit=0)
+        farm.run()
+        farm.now += 1
+        farm.cut(f"{k}")
+    farm.tell(Ticked())
+
+    assert list(farm.scheduler.state.jobs) == ["3"]
+    assert sum(job.n_bytes for job in farm.scheduler.state.jobs.values()) <= 64_000_000
+
+
+def test_a_full_farm_keeps_the_place_of_who_lost_it_by_our_fault() -> None:
+    farm = FakeFarm(max_jobs=1)
+    farm.jobs["a"] = FakeJob(b"", 100, is_eager=True, n_pushed=100 * 640, has_ended=True)
+    farm.jobs["a"].is_cut = True
+    farm.tell(
+        JobRestored(
+            job_id="a",
+            avatar="a",
+            priority=0,
+            deadline=None,
+            first_frame=0,
+            first_span=0,
+            n_samples=100 * 640,
+            n_ready_spans=farm.jobs["a"].total_spans,
+            total_frames=100,
+        )
+    )
+    farm.now = 30
+    farm.open("b", 100)
+
+    assert list(farm.scheduler.state.jobs) == ["a"]
+    assert [refusal.code for refusal in of_kind(farm, Refuse)] == ["BUSY"]
+
+
 def test_frames_that_were_not_taken_are_sent_again_and_not_made_again(farm: FakeFarm) -> None:
     farm.open("a", 1_000, credit=40)
     farm.run()
