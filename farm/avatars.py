@@ -11,11 +11,12 @@ from farm.demo.look import LOOKS, Look
 from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
 from workers.arrays import U8
-from workers.avatar import COMPILER_VERSION, MANIFEST, Bundle, is_avatar_id
+from workers.avatar import MANIFEST, Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import FAMILIES
 from workers.geometry import Box
+from workers.manifest import COMPILER_VERSION, is_avatar_id
 
 DEMO_ID = "demo"
 DEMO_SOURCE_VERSION = f"drawing {DRAWING_VERSION}"

@@ -5,8 +5,9 @@ from pathlib import Path
 from farm.avatars import DRAWN, current_drawing
 from farm.errors import UnknownAvatar
 from farm.paths import Paths
-from workers.avatar import MANIFEST, Bundle, Manifest, is_avatar_id
+from workers.avatar import MANIFEST, Bundle
 from workers.errors import BundleError
+from workers.manifest import Manifest, is_avatar_id
 
 
 class Catalog:

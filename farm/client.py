@@ -30,7 +30,7 @@ from farm.media.audio import open_speech
 from farm.remote_job import FarmLost, JobFailed, JobRefused, RemoteJob
 from workers import wire
 from workers.arrays import F32
-from workers.avatar import is_avatar_id
+from workers.manifest import is_avatar_id
 from workers.transport import Endpoint, Waiter, dealer
 
 __all__ = [

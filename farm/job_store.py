@@ -14,7 +14,6 @@ import numpy as np
 
 from farm.protocol import MAX_CHUNK_BYTES, Open
 from workers.arrays import F32
-from workers.avatar import Manifest
 from workers.features.mel import n_columns
 from workers.features.rows import FeatureRows, first_span_needed
 from workers.features.spans import (
@@ -25,6 +24,7 @@ from workers.features.spans import (
     n_spans,
 )
 from workers.features.windows import n_frames, n_windows
+from workers.manifest import Manifest
 from workers.wire import WireError
 
 SAMPLE_BYTES = {"f32le": 4, "s16le": 2}

@@ -44,6 +44,7 @@ class Open:
     sample_format: str = "f32le"  #: or "s16le"; mono, 16 kHz
     first_frame: int = 0  #: those before are not wanted
     attempt: int = 0  #: yours; comes back in ``accepted``
+    quality: int | None = None  #: of the JPEGs, 1..95; None: the avatar's own, far quicker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

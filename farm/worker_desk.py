@@ -184,8 +184,8 @@ class WorkerDesk:
         for lease, jpeg in zip(leases, payloads, strict=True):
             self._jpegs[lease.slot] = jpeg
             if (store := stores.get(lease.serial)) is not None:
-                store.count_ms("composite", message.composite_ms / len(leases))
-                store.count_ms("encode", message.encode_ms / len(leases))
+                for step, ms in message.step_ms.items():
+                    store.count_ms(step, ms / len(leases))
         return happened.FramesComposited(
             worker=worker,
             slots=tuple(lease.slot for lease in leases),
@@ -243,6 +243,7 @@ class WorkerDesk:
             serials=[lease.serial for lease in leases],
             bundles=[stores[lease.serial].bundle for lease in leases],
             digests=[stores[lease.serial].digest for lease in leases],
+            qualities=[stores[lease.serial].opened.quality or 0 for lease in leases],
             frames=[lease.frame for lease in leases],
             rings=[owner.ring for owner in owners],
             ring_epochs=[owner.ring_epoch for owner in owners],

@@ -6,17 +6,16 @@ It reads a slot only while it holds its lease, and keeps nothing of it.
 import time
 
 import numpy as np
-from PIL import Image
 
 from shm.errors import NoSegment, NotARing, StaleDescriptor
 from shm.fail_points import fail_point
 from shm.ring import Descriptor, RingReader
 from shm.segment import Segment, attach
+from workers.arrays import U8
 from workers.bundles import OpenBundles
 from workers.errors import BundleError, NotFinite
 from workers.families import Family
-from workers.frames import composite_frame
-from workers.kernels.paste import encode_jpeg
+from workers.frames import Finisher
 from workers.kernels.tensors import to_pixels
 from workers.patience import Patience
 from workers.process import WorkerProcess
@@ -56,8 +55,7 @@ class CompositorWorker:
             return
         done = PasteDone(
             ticket=ticket.ticket,
-            composite_ms=1e3 * times.seconds.get("composite", 0.0),
-            encode_ms=1e3 * times.seconds.get("encode", 0.0),
+            step_ms={step: 1e3 * seconds for step, seconds in times.seconds.items()},
         )
         self._patience.took(time.perf_counter() - begin, n)
         fail_point("compositor.encoded")
@@ -67,18 +65,20 @@ class CompositorWorker:
     def _jpeg(self, ticket: Paste, index: int, times: StageTimes) -> bytes:
         """One frame; empty when its job's data are at fault."""
         try:
-            with times.stage("composite"):
-                image = self._composite(ticket, index)
-                fail_point("compositor.pasted")
-            with times.stage("encode"):
-                return encode_jpeg(image)
+            with times.stage("convert"):
+                prediction = self._prediction(ticket, index)
+            fail_point("compositor.pasted")
+            bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
+            quality = ticket.qualities[index] or None
+            finisher = Finisher(self._family, times)
+            return finisher.jpeg(bundle, ticket.frames[index], prediction, quality)
         except (BundleError, NotFinite) as error:
             code = "BAD_BUNDLE" if isinstance(error, BundleError) else "MODEL_FAILED"
             serial = ticket.serials[index]
             self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
             return b""
 
-    def _composite(self, ticket: Paste, index: int) -> Image.Image:
+    def _prediction(self, ticket: Paste, index: int) -> U8:
         descriptor = Descriptor(
             ring=ticket.rings[index],
             epoch=ticket.ring_epochs[index],
@@ -88,9 +88,8 @@ class CompositorWorker:
         view = self._rings.get(descriptor.ring).view(descriptor)
         fail_point("compositor.viewed")
         output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
-        (prediction,) = to_pixels(output)
-        bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
-        return composite_frame(bundle, ticket.frames[index], prediction, self._family)
+        prediction: U8 = to_pixels(output)[0]
+        return prediction
 
 
 class OpenRings:

@@ -67,8 +67,7 @@ class PasteDone:
     """Payloads: a JPEG for each slot of the ticket, empty where its task failed."""
 
     ticket: int
-    composite_ms: float = 0.0
-    encode_ms: float = 0.0
+    step_ms: dict[str, float] = field(default_factory=dict)  #: by step, of the whole ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +128,7 @@ class Paste:
     serials: list[int]
     bundles: list[str]
     digests: list[str]
+    qualities: list[int]  #: of the JPEGs; 0: what the bundle was compiled with
     frames: list[int]
     rings: list[str]
     ring_epochs: list[int]

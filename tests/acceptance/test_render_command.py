@@ -16,7 +16,7 @@ import pytest
 
 from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
 from tests.material import noise_avatar
-from workers.avatar import FRAMES, Bundle
+from workers.avatar import PATCHES, Bundle
 
 FARM = Path(sys.executable).with_name("farm")
 
@@ -156,7 +156,7 @@ def test_a_damaged_avatar_is_refused_when_the_frame_is_used(
     tmp_path: Path, two_seconds: Path, avatar: Path
 ) -> None:
     damaged = Path(shutil.copytree(avatar, tmp_path / "damaged"))
-    with open(damaged / FRAMES, "r+b") as frames:
+    with open(damaged / PATCHES, "r+b") as frames:
         frames.seek(-1, os.SEEK_END)
         frames.write(b"\0")
     out = tmp_path / "out"
@@ -164,7 +164,7 @@ def test_a_damaged_avatar_is_refused_when_the_frame_is_used(
 
     done = farm("render", two_seconds, "-o", out / "a.mp4", "--avatar", damaged)
 
-    assert_refused(done, FRAMES, "image 3 is damaged", left_in=out)
+    assert_refused(done, PATCHES, "template 3 is damaged", left_in=out)
     assert_refused(farm("avatar", "verify", damaged), "image 3 is damaged")
 
 
