@@ -257,8 +257,8 @@ class Broker:
             return
         match command:
             case todo.KeepResult():
-                jpeg = self._desk.take_jpeg(command.slot)
-                self._jobs.stores[command.serial].keep_jpeg(command.frame, jpeg)
+                finished = self._desk.take_finished(command.slot)
+                self._jobs.stores[command.serial].keep_frame(command.frame, finished)
                 fail_point("broker.result_kept")
             case todo.KillWorker():
                 self._control.send({"kind": "kill", "pid": command.pid})

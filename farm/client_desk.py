@@ -20,6 +20,7 @@ from farm.jobs import NOBODY, Job
 from farm.outbox import Outbox
 from farm.state import FarmState
 from workers import wire
+from workers.avatar_compiler import MAX_QUALITY
 from workers.errors import BundleError
 from workers.transport import Endpoint
 
@@ -125,12 +126,14 @@ class ClientDesk:
     def _resume(self, client: bytes, wanted: protocol.Resume) -> None:
         if wanted.credit < 0 or wanted.next_frame < 0:
             raise wire.WireError("BAD_MESSAGE", "credit and next_frame must be at least 0")
+        if (refusal := _refused_line(wanted)) is not None:
+            raise wire.WireError("BAD_MESSAGE", refusal)
         ended = self._jobs.ended.get(wanted.job_id)
         if wanted.job_id not in self._state.jobs and ended is not None:
-            self._jobs.send_again(ended, client, wanted.next_frame, wanted.attempt)
+            self._jobs.send_again(ended, client, wanted.next_frame, wanted)
             return
         if (job := self._state.jobs.get(wanted.job_id)) is not None:
-            self._jobs.stores[job.serial].attempt = wanted.attempt
+            self._jobs.stores[job.serial].meet(wanted)
         self._events.append(
             happened.JobResumed(
                 client=client,
@@ -145,7 +148,7 @@ class ClientDesk:
         try:
             if refusal is not None:
                 raise wire.WireError("BAD_MESSAGE", refusal)
-            bundle, manifest = self._catalog.find(wanted.avatar)
+            bundle = self._catalog.find(wanted.avatar)
         except wire.WireError as error:
             self._refuse(client, wanted, error.code, str(error))
             return
@@ -155,7 +158,7 @@ class ClientDesk:
         except BundleError as error:
             self._refuse(client, wanted, "BAD_BUNDLE", str(error))
             return
-        store = JobStore(wanted, bundle, manifest)
+        store = JobStore(wanted, bundle)
         if not self._finds_it_again(client, store):
             self._begin(client, store)
 
@@ -167,7 +170,7 @@ class ClientDesk:
             is_same = self._jobs.stores[job.serial].fingerprint == store.fingerprint
             if not is_same or not self._is_free(job, client):
                 return False  # the scheduler calls it a conflict
-            self._jobs.stores[job.serial].attempt = wanted.attempt
+            self._jobs.stores[job.serial].meet(wanted)
             self._events.append(
                 happened.JobResumed(
                     client=client, job_id=job.job_id, next_frame=None, credit=wanted.credit
@@ -178,7 +181,7 @@ class ClientDesk:
         if ended is None or not ended.is_done:
             return False  # what failed may be tried again
         if ended.fingerprint == store.fingerprint:
-            self._jobs.send_again(ended, client, ended.n_taken, wanted.attempt)
+            self._jobs.send_again(ended, client, ended.n_taken, wanted)
         else:
             self._refuse(client, wanted, "CONFLICT", "another job of this id was finished")
         return True
@@ -307,4 +310,15 @@ def _refusal(wanted: protocol.Open) -> str | None:
         return "priority must be -100..100"
     if wanted.deadline_s is not None and not 0 < wanted.deadline_s < 1e9:
         return "deadline_s must be above 0"
+    if wanted.quality is not None and not 1 <= wanted.quality <= MAX_QUALITY:
+        return f"quality must be 1..{MAX_QUALITY}"
+    return _refused_line(wanted)
+
+
+def _refused_line(wanted: protocol.Open | protocol.Resume) -> str | None:
+    """The same for how frames are to come."""
+    if wanted.encoding not in protocol.ENCODINGS:
+        return f"encoding must be one of {', '.join(protocol.ENCODINGS)}"
+    if wanted.template_bytes < 0:
+        return "template_bytes must be at least 0"
     return None

@@ -25,6 +25,9 @@ from workers.errors import BundleError
 from workers.features.windows import FPS
 
 FRAMES_A_MESSAGE = 16
+OF_ITS_LINE = frozenset(
+    {"attempt", "encoding", "template_digest", "known_templates", "template_bytes"}
+)
 RETRYABLE = frozenset({"STORAGE"})
 STORAGE_RETRY_S = 30.0
 MAX_BROKERS = 10  #: that die under a job, in a row, before a frame of it is acknowledged
@@ -69,12 +72,15 @@ class JobDesk:
         store.end()
         self._keeper.end_speech(job_id, store.n_samples)
 
-    def send_again(self, job: Ended, client: bytes, next_frame: int, attempt: int) -> None:
+    def send_again(
+        self, job: Ended, client: bytes, next_frame: int, wanted: protocol.Open | protocol.Resume
+    ) -> None:
         """To a client that may have missed the end of its job."""
         job.client = client
         self.ended.take(job, next_frame)
         if job.tail is not None:
-            job.tail.attempt = attempt
+            job.tail.meet(wanted)
+            job.tail.begin_line()
             self._outbox.tell(client, self._accepted_as(job.job_id, job.tail, 0, job.n_taken))
             self._send(client, job.job_id, job.tail, job.missing)
         self._outbox.tell(client, job.message)
@@ -139,7 +145,7 @@ class JobDesk:
             Entry(
                 job_id=opened.job_id,
                 fingerprint=store.fingerprint,
-                options=asdict(opened),
+                options={key: x for key, x in asdict(opened).items() if key not in OF_ITS_LINE},
                 deadline=None if deadline_s is None else time.time() + deadline_s,
                 next_frame=opened.first_frame,
             )
@@ -164,14 +170,27 @@ class JobDesk:
             next_sample=store.n_samples,
             has_ended=store.has_ended,
             attempt=store.attempt,
+            quality=store.opened.quality or store.manifest.quality,
+            path="spliced" if store.is_spliced else "whole",
+            encoding="patch" if store.is_patch else "whole",
+            digest=store.digest,
+            n_templates=store.manifest.n_templates,
+            chroma=store.manifest.chroma,
+            interval=store.manifest.interval,
         )
 
     def _send(self, client: bytes, job_id: str, store: JobStore, frames: range) -> None:
-        jpegs = store.jpegs(frames)
-        self.frames_sent += len(jpegs)
-        for k in range(0, len(jpegs), FRAMES_A_MESSAGE):
-            header = protocol.Frames(job_id=job_id, first=frames.start + k)
-            self._outbox.tell(client, header, jpegs[k : k + FRAMES_A_MESSAGE])
+        leaving = store.leaving(frames)
+        self.frames_sent += len(leaving)
+        for k in range(0, len(leaving), FRAMES_A_MESSAGE):
+            some = leaving[k : k + FRAMES_A_MESSAGE]
+            is_change = [frame.is_change for frame in some]
+            header = protocol.Frames(
+                job_id=job_id,
+                first=frames.start + k,
+                is_change=is_change if any(is_change) else [],
+            )
+            self._outbox.tell(client, header, [frame.payload for frame in some])
 
     def _finish(self, command: todo.FinishJob) -> None:
         store = self.stores.pop(command.serial)
@@ -262,11 +281,11 @@ class JobDesk:
         assert isinstance(self._keeper, Durable), "others have no entries"
         wanted: Any = entry.options
         opened = replace(protocol.Open(**wanted), first_frame=entry.next_frame)
-        bundle, manifest = catalog.find(opened.avatar)
+        bundle = catalog.find(opened.avatar)
         sample_bytes = SAMPLE_BYTES[opened.sample_format]
         n_bytes = self._keeper.reopen(entry.key, sample_bytes)
         begin = first_sample_of(entry.next_frame, n_bytes // sample_bytes)
-        store = JobStore(opened, bundle, manifest, first_sample=begin)
+        store = JobStore(opened, bundle, first_sample=begin)
         store.key = entry.key
         if store.fingerprint != entry.fingerprint:
             raise BundleError(f"avatar {opened.avatar} was replaced while the job ran")

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from farm import protocol
 from farm.errors import BadRequest, FarmError
+from farm.joiner import Joiner
 from farm.outgoing import Outgoing, SpeechGone
 from workers.arrays import F32
+from workers.wire import WireError
 
 CREDIT_FRAMES = 64  #: asked for ahead of the caller: hides the way there and back
 CREDIT_STEP = 16  #: frames worth a message
@@ -71,7 +73,10 @@ class RemoteJob:
         avatar: str,
         priority: int,
         deadline_s: float | None,
+        quality: int | None = None,
+        joiner: Joiner | None = None,
     ) -> None:
+        """``joiner`` : for frames that come as changes; without, they come whole."""
         self.job_id = job_id
         self.accepted: protocol.Accepted | None = None  #: frame size, and jobs ahead
         self.done: protocol.Done | None = None  #: how it went, after the last frame
@@ -79,6 +84,8 @@ class RemoteJob:
         self._client = client
         self._avatar = avatar
         self._priority = priority
+        self._quality = quality
+        self._joiner = joiner
         self._deadline = None if deadline_s is None else time.monotonic() + deadline_s
         self._speech = Outgoing(pieces)
         self._is_accepted = False  #: on the line there is now
@@ -90,6 +97,7 @@ class RemoteJob:
         self._frames: deque[bytes] = deque()
         self._to_credit = 0
         self._last_news = time.monotonic()
+        self._has_ended_early = False
         self._is_cancelled = False
         self._failed: protocol.Failed | None = None
         self._lost = ""  #: why the farm cannot go on with it
@@ -138,6 +146,7 @@ class RemoteJob:
             next_frame=self.n_frames,
             credit=self._fresh_credit(),
             attempt=self._n_attempts,
+            **self._what_is_here(),
         )
         self._client.send(resume)
 
@@ -154,7 +163,7 @@ class RemoteJob:
             case protocol.AudioKept():
                 self._speech.forget_before(message.samples)
             case protocol.Frames():
-                self._take_frames(message.first, payloads)
+                self._take_frames(message, payloads)
             case protocol.Done():
                 self._end(message)
             case protocol.Cancelled():
@@ -176,8 +185,13 @@ class RemoteJob:
                 deadline_s=None if deadline is None else max(deadline - time.monotonic(), 1e-3),
                 first_frame=self.n_frames,
                 attempt=self._n_attempts,
+                quality=self._quality,
+                **self._what_is_here(),
             )
         )
+
+    def _what_is_here(self) -> dict[str, Any]:
+        return self._joiner.announce() if self._joiner is not None else {}
 
     def _fresh_credit(self) -> int:
         """Frames to ask for anew: those that are here and not taken count."""
@@ -201,6 +215,8 @@ class RemoteJob:
             self._failed = _taken_elsewhere(self.job_id, accepted.first_frame)
         self.accepted = self.accepted or accepted
         self._is_accepted = True
+        if self._joiner is not None:
+            self._joiner.begin(accepted)
         self._granted = self._seq = 0
         self._has_ended = accepted.has_ended
         try:
@@ -208,18 +224,37 @@ class RemoteJob:
         except SpeechGone:
             self._lost = "the farm has lost speech that is kept no longer"
 
-    def _take_frames(self, first: int, payloads: list[bytes]) -> None:
+    def _take_frames(self, frames: protocol.Frames, payloads: list[bytes]) -> None:
         """Those that are here already came on the line before too."""
+        first = frames.first
         if first > self.n_frames:
             self.resume()  # some were lost; they are sent again
             return
-        fresh = payloads[self.n_frames - first :]
+        fresh = self._joined(frames, payloads)[self.n_frames - first :]
         self._frames.extend(fresh)
         self.n_frames += len(fresh)
         self._n_losses = 0
         self._give_credit(0)
 
+    def _joined(self, frames: protocol.Frames, payloads: list[bytes]) -> list[bytes]:
+        if self._joiner is None:
+            return payloads
+        jpegs: list[bytes] = []
+        is_change = frames.is_change or [False] * len(payloads)
+        try:
+            for payload, changed in zip(payloads, is_change, strict=True):
+                jpeg = self._joiner.jpeg(frames.first + len(jpegs), payload, is_change=changed)
+                jpegs.append(jpeg)
+        except WireError:
+            # Of the line before, whose account is closed: what is missing is sent again.
+            if self._is_accepted:
+                raise
+        return jpegs
+
     def _end(self, done: protocol.Done) -> None:
+        if self.n_frames < done.frames and not (self._is_accepted or self._has_ended_early):
+            self._has_ended_early = True  # of the line before too: we have asked again
+            return
         if self.n_frames < done.frames:
             self._failed = _taken_elsewhere(self.job_id, done.frames)
         self.done = done
@@ -277,6 +312,8 @@ class RemoteJob:
         if not self._is_over and not self._client.is_closed:
             self.cancel()
         self._client.forget(self.job_id)
+        if self._joiner is not None:
+            self._joiner.close()
         self._speech.close()
 
 

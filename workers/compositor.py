@@ -48,35 +48,38 @@ class CompositorWorker:
         times = StageTimes()
         begin = time.perf_counter()
         try:
-            jpegs = [self._jpeg(ticket, index, times) for index in range(n)]
+            frames = [self._frame(ticket, index, times) for index in range(n)]
         except (NoSegment, NotARing, StaleDescriptor):
             # The ring's owner has died, and its supervisor was faster than this ticket.
             self._process.send(PasteLost(ticket=ticket.ticket))
             return
         done = PasteDone(
             ticket=ticket.ticket,
+            is_change=[is_change for _, is_change in frames],
             step_ms={step: 1e3 * seconds for step, seconds in times.seconds.items()},
         )
         self._patience.took(time.perf_counter() - begin, n)
         fail_point("compositor.encoded")
-        self._process.send(done, jpegs)
+        self._process.send(done, [payload for payload, _ in frames])
         fail_point("compositor.done_sent")
 
-    def _jpeg(self, ticket: Paste, index: int, times: StageTimes) -> bytes:
-        """One frame; empty when its job's data are at fault."""
+    def _frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
+        """A JPEG or a change, and which; empty when its job's data are at fault."""
         try:
             with times.stage("convert"):
                 prediction = self._prediction(ticket, index)
             fail_point("compositor.pasted")
             bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
-            quality = ticket.qualities[index] or None
+            quality, frame = ticket.qualities[index] or None, ticket.frames[index]
             finisher = Finisher(self._family, times)
-            return finisher.jpeg(bundle, ticket.frames[index], prediction, quality)
+            if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
+                return finisher.change(bundle, frame, prediction), True
+            return finisher.jpeg(bundle, frame, prediction, quality), False
         except (BundleError, NotFinite) as error:
             code = "BAD_BUNDLE" if isinstance(error, BundleError) else "MODEL_FAILED"
             serial = ticket.serials[index]
             self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
-            return b""
+            return b"", False
 
     def _prediction(self, ticket: Paste, index: int) -> U8:
         descriptor = Descriptor(

@@ -64,9 +64,10 @@ class BatchDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasteDone:
-    """Payloads: a JPEG for each slot of the ticket, empty where its task failed."""
+    """Payloads: a JPEG or a change for each slot of the ticket, empty where its task failed."""
 
     ticket: int
+    is_change: list[bool]  #: of each slot
     step_ms: dict[str, float] = field(default_factory=dict)  #: by step, of the whole ticket
 
 
@@ -129,6 +130,7 @@ class Paste:
     bundles: list[str]
     digests: list[str]
     qualities: list[int]  #: of the JPEGs; 0: what the bundle was compiled with
+    wants_change: list[bool]  #: only what tells a frame from its template, where it is spliced
     frames: list[int]
     rings: list[str]
     ring_epochs: list[int]
