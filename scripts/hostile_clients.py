@@ -1,4 +1,4 @@
-"""Clients that nobody wants, for tests and for chaos.py.
+"""Clients that nobody wants, for tests and for measure_hostile.py.
 
 usage: hostile_clients.py KIND URL [--avatar ID] [--seed N]
 

@@ -10,7 +10,7 @@ import zmq
 
 from farm.avatars import find_avatar
 from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
-from tests.leaks import held
+from tests.leaks import held, held_beside_a_farm, left_segments
 from tests.material import noise_avatar, read_speech
 from workers.arrays import F32
 from workers.avatar import Bundle
@@ -23,12 +23,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
+def nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shared-memory names, descriptors and children are after each test what they were before."""
-    before = held()
+    look = held_beside_a_farm if request.node.get_closest_marker("beside_a_farm") else held
+    before = look()
     yield
-    after = held()
-    assert after == before, "the test left something behind"
+    assert look() == before, "the test left something behind"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_a_farm_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Checked where a farm outlives tests, once it has ended too: it is set up after this."""
+    yield
+    if request.node.get_closest_marker("beside_a_farm"):
+        assert left_segments() == []
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,31 @@ from pathlib import Path
 import psutil
 
 from farm.client import Client
+from farm.paths import TINY_MODEL
 
-START_S = 120.0
+START_S = END_S = 120.0
+
+# Configurations.  What is added goes on in the last section, or begins another one.
+
+#: The tiny model on one core.
+TINY = f"[model]\ndirectory = '{TINY_MODEL}'\n[inference]\nthreads = 1\n"
+#: For a machine so busy that the living are silent for long.
+FAST = TINY + "[health]\nliveness = 30\n"
+#: Whoever is silent for 1.5 s is taken for dead.
+WATCHFUL = TINY + "[compositors]\ncount = 2\n[health]\nheartbeat_s = 0.1\nliveness = 15\n"
 
 
 @dataclass
 class RunningFarm:
     """A farm that is ready."""
 
-    url: str
     run_dir: Path
+    data: Path
     process: "subprocess.Popen[bytes]"
+
+    @property
+    def url(self) -> str:
+        return f"ipc://{self.run_dir}/run/client.sock"
 
     def client(self) -> Client:
         return Client(self.url, connect_timeout_s=20)
@@ -36,7 +51,13 @@ class RunningFarm:
         return [child for child in children if wanted in _words(child)]
 
     def log(self) -> str:
+        """Since its last start."""
         return (self.run_dir / "log").read_text()
+
+    def start_again(self) -> None:
+        """After its end, at the same place, as systemd would."""
+        self.process = start(self.run_dir, self.data)
+        wait_until(lambda: "ready at" in self.log(), self.process)
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -56,27 +77,31 @@ def running_farm(
         directories = f'run_dir = "{run_dir}/run"\nstate_dir = "{run_dir}/state"\n'
         (run_dir / "farm.toml").write_text(f"[farm]\n{directories}{config}")
         process = start(run_dir, data, options, environment)
-        farm = RunningFarm(f"ipc://{run_dir}/run/client.sock", run_dir, process)
+        farm = RunningFarm(run_dir, data, process)
         try:
-            wait_until(lambda: "ready at" in (run_dir / "log").read_text(), process)
+            wait_until(lambda: "ready at" in farm.log(), process)
             yield farm
-        finally:  # a test may have started it again
+        finally:  # a test may have started it again, or stopped it
             if farm.process.poll() is None:
                 farm.process.terminate()
-            farm.process.wait(60)
+                farm.process.send_signal(signal.SIGCONT)
+            farm.process.wait(END_S)
     finally:
         shutil.rmtree(run_dir)
 
 
 def start(
-    run_dir: Path, data: Path, options: tuple[str, ...], environment: dict[str, str]
+    run_dir: Path,
+    data: Path,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", "-m", "farm.entry", "serve"]
     with open(run_dir / "log", "wb") as log:
         return subprocess.Popen(
             [*command, "--config", str(run_dir / "farm.toml"), *options],
             stderr=log,
-            env={**os.environ, "LIPFARM_DATA": str(data), **environment},
+            env={**os.environ, "LIPFARM_DATA": str(data), **(environment or {})},
         )
 
 

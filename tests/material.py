@@ -1,6 +1,7 @@
 """What tests are made from: speech, small avatars, comparisons."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from workers.avatar import Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.families import FAMILIES
 from workers.geometry import Box
+from workers.model import Model
+from workers.sequential import render
+from workers.stages import StageTimes
 
 FAMILY = FAMILIES["synctalk-328-ave"]
 EDGE_BOXES = (Box(-30, 60, 182), Box(230, -21, 201), Box(180, 150, 340), Box(101, 43, 97))
@@ -27,6 +31,31 @@ def noise_avatar(directory: Path, boxes: Sequence[Box] = EDGE_BOXES) -> Bundle:
     templates = zip(clouds(len(boxes)), boxes, strict=True)
     compile_avatar(templates, directory, avatar_id="noise", source_version="1", family=FAMILY)
     return Bundle(directory)
+
+
+def two_avatars(data: Path) -> None:
+    """Anna and Ben, of different length, where a farm with this data directory finds them."""
+    noise_avatar(data / "avatars" / "anna")
+    noise_avatar(data / "avatars" / "ben", EDGE_BOXES[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A job, and what must come of it."""
+
+    avatar: str
+    speech: F32
+    frames: list[bytes]
+
+
+def wanted(data: Path, avatar: str, speech: F32, model: Model) -> Wanted:
+    return Wanted(avatar, speech, expected(data, avatar, speech, model))
+
+
+def expected(data: Path, avatar: str, speech: F32, model: Model) -> list[bytes]:
+    """A job's frames as the sequential renderer makes them: every farm's oracle."""
+    bundle = Bundle(data / "avatars" / avatar)
+    return list(render([speech], bundle, model, batch_size=8, times=StageTimes()))
 
 
 def clouds(n: int, width: int = EDGE_WIDTH_PX, height: int = EDGE_HEIGHT_PX) -> Iterator[U8]:

@@ -16,19 +16,12 @@ from farm.paths import DEMO_SPEECH
 from tests import fake_espeak
 from tests.acceptance.test_render_command import FARM, assert_refused, farm, listen_to_signals
 from tests.farm_process import RunningFarm, running_farm, wait_until
-from tests.leaks import held_beside_a_farm
 from tests.material import noise_avatar
 from workers.avatar import Bundle
 
-FAST = "[inference]\nthreads = 1\n[health]\nliveness = 30\n"
+pytestmark = pytest.mark.beside_a_farm
 
-
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    """The module's farm outlives its tests; a worker that was killed got another ring."""
-    before = held_beside_a_farm()
-    yield
-    assert held_beside_a_farm() == before, "the test left something behind"
+FAST = "[inference]\nthreads = 1\n[health]\nliveness = 30\n"  # and the demo's model
 
 
 @pytest.fixture(scope="module")

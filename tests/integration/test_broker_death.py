@@ -16,25 +16,15 @@ import pytest
 from farm.client import Client, JobFailed, JobRefused, JobSpec
 from farm.embedded import embedded_farm
 from farm.paths import TINY_MODEL
-from tests.farm_process import RunningFarm, running_farm, start, wait_until
-from tests.leaks import held_beside_a_farm, left_segments
-from tests.material import EDGE_BOXES, noise_avatar
+from tests.farm_process import FAST, RunningFarm, running_farm, wait_until
+from tests.material import expected
 from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.model import Model
-from workers.sequential import render
-from workers.stages import StageTimes
 
-FAST = f"[model]\ndirectory = '{TINY_MODEL}'\n[inference]\nthreads = 1\n[health]\nliveness = 30\n"
+pytestmark = pytest.mark.beside_a_farm
+
 CONFIG = FAST + "[compositors]\ncount = 2\n[limits]\ndetached_s = 20\n"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    noise_avatar(root / "avatars" / "anna")
-    noise_avatar(root / "avatars" / "ben", EDGE_BOXES[2:])
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +35,9 @@ def farm(data: Path, demo_bundle: Bundle) -> Iterator[RunningFarm]:
         yield farm
 
 
-@pytest.fixture(scope="module", autouse=True)
-def nothing_of_a_farm_is_left() -> Iterator[None]:
-    yield
-    assert left_segments() == []
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    before = held_beside_a_farm()
-    yield
-    assert held_beside_a_farm() == before, "the test left something behind"
-
-
 @pytest.fixture(scope="module")
 def long_speech(speech: F32) -> F32:
     return np.tile(speech, 4)
-
-
-def expected(data: Path, avatar: str, speech: F32, model: Model) -> list[bytes]:
-    bundle = Bundle(data / "avatars" / avatar)
-    return list(render([speech], bundle, model, batch_size=8, times=StageTimes()))
 
 
 def kill_broker(farm: RunningFarm) -> None:
@@ -259,11 +231,6 @@ def kill_farm(farm: RunningFarm) -> None:
     psutil.wait_procs(processes, timeout=20)
 
 
-def start_again(farm: RunningFarm, data: Path) -> None:
-    farm.process = start(farm.run_dir, data, (), {})
-    wait_until(lambda: "ready at" in farm.log(), farm.process)
-
-
 def test_accepted_jobs_survive_the_whole_farm(data: Path, long_speech: F32, model: Model) -> None:
     with running_farm(data, config=CONFIG) as farm:
         with farm.client() as client:
@@ -276,7 +243,7 @@ def test_accepted_jobs_survive_the_whole_farm(data: Path, long_speech: F32, mode
             client.pump(0.2)
             assert not jobs[0]._speech.is_whole, "what is on disk is kept no longer"
             kill_farm(farm)
-            start_again(farm, data)
+            farm.start_again()
             with farm.client() as other:
                 assert other.farm_status().n_jobs == 2, "they were promised"
             frames += first
@@ -300,7 +267,7 @@ def test_a_damaged_journal_is_moved_aside(data: Path, speech: F32, model: Model)
         for name in ("journal.sqlite3-wal", "journal.sqlite3-shm"):
             (state / name).unlink(missing_ok=True)
         (state / "journal.sqlite3").write_bytes(os.urandom(9_000))
-        start_again(farm, data)
+        farm.start_again()
         with farm.client() as client:
             frames = list(client.submit(JobSpec(audio=speech, avatar="anna")))
         end_farm(farm)
@@ -344,4 +311,4 @@ def test_a_client_gives_up_when_nobody_comes_back(data: Path, speech: F32) -> No
             kill_farm(farm)
             with pytest.raises(FarmLost, match="said nothing for 1 s"):
                 list(job)
-        start_again(farm, data)
+        farm.start_again()

@@ -23,16 +23,13 @@ import psutil
 import pytest
 
 from farm.client import Client, JobSpec
-from farm.paths import TINY_MODEL
 from shm.fail_points import HIT_SUFFIX, POINTS, VARIABLE
-from tests.farm_process import RunningFarm, running_farm, start, wait_until
-from tests.leaks import held_beside_a_farm, left_segments
-from tests.material import EDGE_BOXES, noise_avatar
+from tests.farm_process import WATCHFUL, RunningFarm, running_farm, start, wait_until
+from tests.material import Wanted, wanted
 from workers.arrays import F32
-from workers.avatar import Bundle
 from workers.model import Model
-from workers.sequential import render
-from workers.stages import StageTimes
+
+pytestmark = pytest.mark.beside_a_farm
 
 CASES_A_RUN = 8  #: half a minute to a minute
 #: Standstills before the first beat, when half a minute or more is allowed: for ``--all`` alone.
@@ -40,25 +37,7 @@ SLOW = [
     (name, "stop")
     for name in ("audio.ready_sent", "inference.ready_sent", "broker.starting", "broker.restored")
 ]
-CONFIG = f"""
-[model]
-directory = "{TINY_MODEL}"
-[inference]
-threads = 1
-[compositors]
-count = 2
-[health]
-heartbeat_s = 0.1
-liveness = 15
-start_s = 15
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    avatar: str
-    speech: F32
-    frames: list[bytes]  #: the sequential renderer's
+CONFIG = WATCHFUL + "start_s = 15\n"
 
 
 @dataclass(slots=True)
@@ -96,22 +75,9 @@ def share(cases: list[Any], n: int, config: pytest.Config) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    noise_avatar(root / "avatars" / "anna")
-    noise_avatar(root / "avatars" / "ben", EDGE_BOXES[2:])
-    return root
-
-
-@pytest.fixture(scope="module")
-def jobs(data: Path, speech: F32, model: Model) -> list[Job]:
-    wanted = [("anna", speech), ("ben", speech[:50_000]), ("anna", speech[10_000:70_000])]
-    return [Job(avatar, part, expected(data, avatar, part, model)) for avatar, part in wanted]
-
-
-def expected(data: Path, avatar: str, speech: F32, model: Model) -> list[bytes]:
-    bundle = Bundle(data / "avatars" / avatar)
-    return list(render([speech], bundle, model, batch_size=8, times=StageTimes()))
+def jobs(data: Path, speech: F32, model: Model) -> list[Wanted]:
+    parts = [("anna", speech), ("ben", speech[:50_000]), ("anna", speech[10_000:70_000])]
+    return [wanted(data, avatar, part, model) for avatar, part in parts]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +90,6 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def farm(data: Path, order: Path) -> Iterator[RunningFarm]:
     with running_farm(data, config=CONFIG, **{VARIABLE: f"@{order}"}) as farm:
         yield farm
-    assert left_segments() == []
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +104,18 @@ def recoveries(request: pytest.FixtureRequest) -> Iterator[Recoveries]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks(farm: RunningFarm) -> Iterator[None]:
-    """The farm lives on; a worker that was hit got another ring."""
-    before = held_beside_a_farm()
+def the_farm_lives_on(farm: RunningFarm) -> Iterator[None]:
     yield
     assert farm.process.poll() is None, "the farm is gone"
-    assert held_beside_a_farm() == before, "the test left something behind"
 
 
 def test_a_process_that_is_hit_costs_no_frame(
-    farm: RunningFarm, jobs: list[Job], order: Path, recoveries: Recoveries, point: str, action: str
+    farm: RunningFarm,
+    jobs: list[Wanted],
+    order: Path,
+    recoveries: Recoveries,
+    point: str,
+    action: str,
 ) -> None:
     hit = Path(f"{order}{HIT_SUFFIX}")
     place = POINTS[point]
@@ -171,7 +138,7 @@ def test_a_process_that_is_hit_costs_no_frame(
 
 
 def test_a_supervisor_that_is_killed_costs_no_frame(
-    data: Path, jobs: list[Job], tmp_path: Path, point: str
+    data: Path, jobs: list[Wanted], tmp_path: Path, point: str
 ) -> None:
     order = tmp_path / "armed"
     with running_farm(data, config=CONFIG, **{VARIABLE: f"@{order}"}) as farm:
@@ -179,7 +146,7 @@ def test_a_supervisor_that_is_killed_costs_no_frame(
             order.write_text(f"{point}:kill")
             farm.workers(POINTS[point].after_death_of)[0].kill()
             assert farm.process.wait(60) == -signal.SIGKILL
-            second = start(farm.run_dir, data, (), {})
+            second = start(farm.run_dir, data)
         second.terminate()
         assert second.wait(60) == 0
 
@@ -191,7 +158,7 @@ def passage(point: str, action: str) -> int:
 
 
 @contextmanager
-def busy(farm: RunningFarm, jobs: list[Job]) -> Iterator[list[float]]:
+def busy(farm: RunningFarm, jobs: list[Wanted]) -> Iterator[list[float]]:
     """Every job again and again, by clients of their own; gives when frames came.
 
     At the end each is finished, and then run once more.
@@ -199,7 +166,7 @@ def busy(farm: RunningFarm, jobs: list[Job]) -> Iterator[list[float]]:
     arrivals: list[float] = []
     is_enough = threading.Event()
 
-    def keep_running(job: Job) -> None:
+    def keep_running(job: Wanted) -> None:
         is_last = False
         while not is_last:
             is_last = is_enough.is_set()
@@ -215,7 +182,7 @@ def busy(farm: RunningFarm, jobs: list[Job]) -> Iterator[list[float]]:
             client.result()
 
 
-def run(farm: RunningFarm, job: Job) -> list[float]:
+def run(farm: RunningFarm, job: Wanted) -> list[float]:
     """Run a job and compare its frames; gives when each came."""
     frames, arrivals = [], []
     with Client(farm.url, connect_timeout_s=60) as client:  # longer than any broker's hang

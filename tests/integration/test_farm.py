@@ -15,29 +15,18 @@ import zmq
 
 from farm import protocol
 from farm.client import Client, JobFailed, JobRefused, JobSpec, NoFarm
-from farm.paths import DEMO_SPEECH, TINY_MODEL
+from farm.paths import DEMO_SPEECH
 from shm.segment import PREFIX
-from tests.farm_process import RunningFarm, running_farm, start, wait_until
-from tests.leaks import held_beside_a_farm, left_segments
-from tests.material import EDGE_BOXES, in_pieces, noise_avatar, read_speech
+from tests.farm_process import FAST, RunningFarm, running_farm, start, wait_until
+from tests.material import EDGE_BOXES, expected, in_pieces, noise_avatar, read_speech
 from workers import wire
 from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.model import Model
-from workers.sequential import render
-from workers.stages import StageTimes
+
+pytestmark = pytest.mark.beside_a_farm
 
 ROOT = Path(__file__).parents[2]
-FAST = f"[model]\ndirectory = '{TINY_MODEL}'\n[inference]\nthreads = 1\n[health]\nliveness = 30\n"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small avatars of different size and length."""
-    root = tmp_path_factory.mktemp("data with a space")
-    noise_avatar(root / "avatars" / "anna")
-    noise_avatar(root / "avatars" / "ben", EDGE_BOXES[2:])
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +36,6 @@ def farm(data: Path, demo_bundle: Bundle) -> Iterator[RunningFarm]:
     config = FAST + "[compositors]\ncount = 2\n[limits]\ndetached_s = 2\n"
     with running_farm(data, config=config) as farm:
         yield farm
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nothing_of_a_farm_is_left() -> Iterator[None]:
-    yield
-    assert left_segments() == []
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    """The module's farm outlives its tests; a worker that was killed got another ring."""
-    before = held_beside_a_farm()
-    yield
-    assert held_beside_a_farm() == before, "the test left something behind"
-
-
-def expected(data: Path, avatar: str, speech: F32, model: Model) -> list[bytes]:
-    bundle = Bundle(data / "avatars" / avatar)
-    return list(render([speech], bundle, model, batch_size=8, times=StageTimes()))
 
 
 @pytest.mark.parametrize("n_compositors", [1, 3])
@@ -552,7 +522,7 @@ def test_too_little_shared_memory_is_said_with_both_numbers(data: Path) -> None:
         if blocks > 64:
             pytest.skip("/dev/shm is larger than the largest ring")
         (other.run_dir / "farm.toml").write_text(f"{config}ring_blocks = {blocks}\n")
-        process = start(other.run_dir, data, (), {})
+        process = start(other.run_dir, data)
 
         assert process.wait(30) == 1
         assert "/dev/shm" in other.log()

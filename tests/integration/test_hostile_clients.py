@@ -1,6 +1,6 @@
 """Hostile clients beside an honest one: its frames are whole, and the broker stays small.
 
-How much they slow it down is measured by ``scripts/chaos.py --hostile``: a timing is no test.
+How much they slow it down is measured by ``scripts/measure_hostile.py``: a timing is no test.
 """
 
 import subprocess
@@ -16,57 +16,36 @@ import psutil
 import pytest
 
 from farm.client import Client, JobSpec
-from farm.paths import TINY_MODEL
-from tests.farm_process import RunningFarm, running_farm, wait_until
-from tests.leaks import held_beside_a_farm, left_segments
-from tests.material import noise_avatar
+from tests.farm_process import TINY, RunningFarm, running_farm, wait_until
+from tests.material import Wanted, wanted
 from workers.arrays import F32
-from workers.avatar import Bundle
 from workers.model import Model
-from workers.sequential import render
-from workers.stages import StageTimes
+
+pytestmark = pytest.mark.beside_a_farm
 
 SCRIPT = Path(hostile_clients.__file__)
-CONFIG = f"""
-[model]
-directory = "{TINY_MODEL}"
-[inference]
-threads = 1
-[limits]
-detached_s = 5
-"""
+CONFIG = TINY + "[limits]\ndetached_s = 5\n"
 BROKER_MIB = 64  #: of growth: answers wait for who does not read them, and no frame does
 N_OF_A_KIND = {"flooding": 2, "fuzzing": 2}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    noise_avatar(root / "avatars" / "anna")
-    return root
 
 
 @pytest.fixture(scope="module")
 def farm(data: Path) -> Iterator[RunningFarm]:
     with running_farm(data, config=CONFIG) as farm:
         yield farm
-    assert left_segments() == []
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks(farm: RunningFarm) -> Iterator[None]:
-    before = held_beside_a_farm()
+def nobody_dies(farm: RunningFarm) -> Iterator[None]:
     pids = [process.pid for process in psutil.Process(farm.process.pid).children()]
     yield
-    assert held_beside_a_farm() == before, "the test left something behind"
     now = [process.pid for process in psutil.Process(farm.process.pid).children()]
     assert now == pids, "a process of the farm died of it"
 
 
 @pytest.fixture(scope="module")
-def expected(data: Path, speech: F32, model: Model) -> list[bytes]:
-    bundle = Bundle(data / "avatars" / "anna")
-    return list(render([speech], bundle, model, batch_size=8, times=StageTimes()))
+def honest(data: Path, speech: F32, model: Model) -> Wanted:
+    return wanted(data, "anna", speech, model)
 
 
 @contextmanager
@@ -85,30 +64,26 @@ def hostile(kind: str, farm: RunningFarm) -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", hostile_clients.KINDS)
 def test_a_hostile_client_harms_nobody_else(
-    farm: RunningFarm,
-    speech: F32,
-    expected: list[bytes],
-    pytestconfig: pytest.Config,
-    kind: str,
+    farm: RunningFarm, honest: Wanted, pytestconfig: pytest.Config, kind: str
 ) -> None:
     (broker,) = farm.workers("broker")
     with farm.client() as client:
-        assert run(client, speech) == expected
+        assert run(client, honest) == honest.frames
         before_mib = rss_mib(broker)
         end = time.monotonic() + (60 if pytestconfig.getoption("--all") else 5)
 
         peaks_mib = []
         with hostile(kind, farm):
             while time.monotonic() < end:
-                assert run(client, speech) == expected
+                assert run(client, honest) == honest.frames
                 peaks_mib.append(rss_mib(broker))
 
         assert max(peaks_mib) < before_mib + BROKER_MIB
         wait_until(lambda: client.farm_status().n_jobs == 0, timeout_s=60)
 
 
-def run(client: Client, speech: F32) -> list[bytes]:
-    return list(client.submit(JobSpec(audio=np.array(speech), avatar="anna")))
+def run(client: Client, job: Wanted) -> list[bytes]:
+    return list(client.submit(JobSpec(audio=np.array(job.speech), avatar=job.avatar)))
 
 
 def rss_mib(process: psutil.Process) -> float:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from math import log2
 
 from farm.commands import Composite, EncodeSpan, RunBatch
 from farm.hands import Worker
@@ -9,6 +10,8 @@ from tests.unit.farm.fake_farm import FakeFarm
 
 Task = EncodeSpan | RunBatch | Composite
 Piece = tuple[str, str, int]  #: role of the worker, job, and its frame or span
+
+MOST_DEATHS = log2(64) + 3  #: of one piece of poison, in the largest batch
 
 
 def pieces(task: Task) -> list[Piece]:
@@ -37,6 +40,7 @@ class PoisonousFarm(FakeFarm):
         self.poison = set(poison)
         self.deaths: dict[Piece, Deaths] = {}
         self.n_deaths: Counter[str] = Counter()
+        self.n_poisoned = 0  #: of them, of what they were given
 
     def do_next(self, identity: bytes) -> None:
         """A worker takes up the oldest task it has: it is done, or it is the worker's end."""
@@ -45,6 +49,9 @@ class PoisonousFarm(FakeFarm):
             self.finish(task)
         else:
             self.kill_and_replace(identity)
+            self.n_poisoned += 1
+            most = MOST_DEATHS * len(self.poison)
+            assert self.n_poisoned <= most, "nobody is blamed: it goes on for ever"
 
     def run(self) -> None:
         """Each worker in turn does a task, until there are none."""
