@@ -21,7 +21,7 @@ from tests.farm_process import FAST, RunningFarm, running_farm, start, wait_unti
 from tests.material import EDGE_BOXES, expected, in_pieces, noise_avatar, read_speech
 from workers import wire
 from workers.arrays import F32
-from workers.avatar import Bundle
+from workers.avatar import PATCHES, Bundle
 from workers.model import Model
 
 pytestmark = pytest.mark.beside_a_farm
@@ -156,9 +156,11 @@ class Raw:
     def hear(self) -> dict[str, object]:
         import msgpack
 
-        header, *_ = self._socket.recv_multipart()
-        answer: dict[str, object] = msgpack.unpackb(header)
-        return answer
+        while True:
+            header, *_ = self._socket.recv_multipart()
+            answer: dict[str, object] = msgpack.unpackb(header)
+            if answer["kind"] != "keep_alive":
+                return answer
 
     def close(self) -> None:
         self._socket.close()
@@ -351,12 +353,12 @@ def test_a_damaged_avatar_fails_its_job_only(
     farm: RunningFarm, data: Path, speech: F32, model: Model
 ) -> None:
     damaged = noise_avatar(data / "avatars" / "damaged", EDGE_BOXES[:2])
-    with open(damaged.directory / "frames.u8", "r+b") as frames:
-        frames.write(b"\0")
+    with open(damaged.directory / PATCHES, "r+b") as patches:
+        patches.write(b"\0")
 
     with farm.client() as client:
         good = client.submit(JobSpec(audio=speech[:30_000], avatar="anna"))
-        with pytest.raises(JobRefused, match="image 0 is damaged"):
+        with pytest.raises(JobRefused, match="template 0 is damaged"):
             list(client.submit(JobSpec(audio=speech, avatar="damaged")))
         assert list(good) == expected(data, "anna", speech[:30_000], model)
 
@@ -547,5 +549,5 @@ def example(annotation: object) -> object:
     if "dict" in str(annotation):
         return {"a": 1} if "int" in str(annotation) else {"a": 1.5}
     if "list" in str(annotation):
-        return ["x"] if "str" in str(annotation) else [1]
-    return {"str": "x", "int": 3, "bool": True, "float": 0.5}.get(name, 2)
+        return ["x"] if "str" in str(annotation) else [True] if "bool" in str(annotation) else [1]
+    return {"str": "x", "bytes": b"x", "int": 3, "bool": True, "float": 0.5}.get(name, 2)

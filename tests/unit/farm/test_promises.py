@@ -1,7 +1,7 @@
 """The desks without sockets: nothing is said to a client before it is kept."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +113,11 @@ class Front:
 
 
 @pytest.fixture
-def front(tmp_path: Path) -> Front:
+def front(tmp_path: Path) -> Iterator[Front]:
     noise_avatar(tmp_path / "avatars" / "anna")
-    return Front(tmp_path)
+    front = Front(tmp_path)
+    yield front
+    vars(front).clear()  # the bundles that it opened go with it
 
 
 def opening(job_id: str, **more: Any) -> protocol.Open:
