@@ -71,7 +71,7 @@ class Finisher:
     def _whole(self, bundle: Bundle, frame: int, prediction: U8, quality: int) -> bytes:
         """Around the mouth it is a copy of a copy: the template's own JPEG is what there is."""
         index = _template(bundle, frame)
-        with self._times.stage("decode"):
+        with self._times.stage("template"):
             image = bundle.frame(index)
         at = bundle.patch_rect(index)
         if not at.is_empty():

@@ -11,6 +11,7 @@ from farm.espeak import DEFAULT_VOICE
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MAX_BATCH_SIZE = 64
+MAX_QUALITY = 95
 MAX_COMPOSITORS = 256
 CONNECT_TIMEOUT_S = 5.0
 DEFAULTS = FarmConfig()
@@ -69,6 +70,12 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--video", choices=("h264", "mjpeg"), help="codec (default: h264); mjpeg keeps the JPEGs"
+    )
+    command.add_argument(
+        "--quality",
+        type=_whole(1, MAX_QUALITY),
+        metavar="Q",
+        help=f"of the JPEGs, 1..{MAX_QUALITY} (default: the avatar's own, by far the quickest)",
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
