@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from farm.outbox import Outbox
 from farm.state import FarmState
 from workers.errors import BundleError
 from workers.features.windows import FPS
+from workers.kernels.jpeg import NotSpliceable
 
 FRAMES_A_MESSAGE = 16
 OF_ITS_LINE = frozenset(
@@ -82,7 +84,8 @@ class JobDesk:
             job.tail.meet(wanted)
             job.tail.begin_line()
             self._outbox.tell(client, self._accepted_as(job.job_id, job.tail, 0, job.n_taken))
-            self._send(client, job.job_id, job.tail, job.missing)
+            with suppress(BundleError, NotSpliceable):  # then frames are missing, and it says so
+                self._send(client, job.job_id, job.tail, job.missing)
         self._outbox.tell(client, job.message)
 
     def take(self, client: bytes, job_id: str, frames: int, next_frame: int | None) -> None:
@@ -101,8 +104,7 @@ class JobDesk:
             case todo.AttachJob():
                 self._attach(command)
             case todo.SendFrames():
-                store = self.stores[command.serial]
-                self._send(command.client, command.job_id, store, command.frames)
+                self._send_frames(command)
             case todo.ForgetFrames():
                 self.stores[command.serial].forget_before(command.before)
                 self._keeper.acknowledge(command.job_id, command.before)
@@ -178,6 +180,18 @@ class JobDesk:
             chroma=store.manifest.chroma,
             interval=store.manifest.interval,
         )
+
+    def _send_frames(self, command: todo.SendFrames) -> None:
+        store = self.stores[command.serial]
+        try:
+            self._send(command.client, command.job_id, store, command.frames)
+        except (BundleError, NotSpliceable) as error:
+            # Its template was damaged after its compositor had read it.
+            message = store.without_paths(str(error))
+            failed = happened.WorkFailed(
+                worker=b"", serial=command.serial, code="BAD_BUNDLE", message=message
+            )
+            self._events.append(failed)
 
     def _send(self, client: bytes, job_id: str, store: JobStore, frames: range) -> None:
         leaving = store.leaving(frames)

@@ -13,9 +13,11 @@ from farm.allowance import BURST
 from farm.attachment import RETURN_S
 from farm.catalog import Catalog
 from farm.client_desk import ClientDesk
+from farm.commands import SendFrames
 from farm.durable import NotDurable
 from farm.ended_jobs import EndedJobs
 from farm.job_desk import MAX_BROKERS, JobDesk
+from farm.job_store import Finished
 from farm.journal import Entry, JournalFailed
 from farm.outbox import Outbox
 from farm.paths import Paths
@@ -23,6 +25,8 @@ from farm.scheduler import Scheduler
 from farm.state import Limits
 from tests.material import noise_avatar
 from workers import wire
+from workers.avatar import SEGMENTS
+from workers.kernels.splice import UNCHANGED
 from workers.transport import PeerGone
 
 
@@ -225,3 +229,23 @@ def test_a_full_farm_gives_a_place_up_that_nobody_came_back_for(front: Front) ->
 
     assert isinstance(front.told(b"d")[-1], protocol.Accepted)
     assert list(front.scheduler.state.jobs) == ["b", "d"]
+
+
+def test_a_template_that_is_damaged_under_the_brokers_hands_fails_its_job(
+    front: Front, tmp_path: Path
+) -> None:
+    front.turn((b"c", opening("a")))
+    (store,) = front.jobs.stores.values()
+    store.keep_frame(0, Finished(UNCHANGED, is_change=True))
+    path = tmp_path / "avatars" / "anna" / SEGMENTS
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+    frames = SendFrames(client=b"c", job_id="a", serial=1, frames=range(1))
+    front.jobs.carry_out(frames)
+    front.settle()
+    front.turn()
+
+    failed = front.told(b"c")[-1]
+    assert (failed.code, str(tmp_path) in failed.message) == ("BAD_BUNDLE", False)
