@@ -1,6 +1,7 @@
 """Find avatars: by id in the data directory, by path, or one of the built-in drawn ones."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,8 +48,9 @@ def find_avatar(name: str, paths: Paths, *, on_template: Callable[[], None]) -> 
 
 def avatar_ids(paths: Paths) -> list[str]:
     """Every id ``find_avatar`` knows: ``demo``, the other built-in ones, those the user built."""
-    built = sorted(path.parent.name for path in paths.avatars.glob(f"*/{MANIFEST}"))
-    return [*DRAWN, *(avatar_id for avatar_id in built if avatar_id not in DRAWN)]
+    names = sorted(path.parent.name for path in paths.avatars.glob(f"*/{MANIFEST}"))
+    # What a build that was killed left is hidden behind a dot, which no id begins with.
+    return [*DRAWN, *(name for name in names if is_avatar_id(name) and name not in DRAWN)]
 
 
 def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], None]) -> Bundle:
@@ -57,12 +59,10 @@ def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], Non
     if bundle is not None:
         return bundle
     try:
-        with _only_one(directory.with_suffix(".lock")):
+        with only_builder(directory):
             # Somebody else may have drawn it while we waited.
             if (bundle := current_drawing(directory)) is not None:
                 return bundle
-            for leftover in directory.parent.glob(f".{directory.name}.*.partial"):
-                shutil.rmtree(leftover, ignore_errors=True)  # of one that was killed
             compile_avatar(
                 _templates(DRAWN[avatar_id], on_template),
                 directory,
@@ -91,12 +91,39 @@ def current_drawing(
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Wait for whoever else is at it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def only_builder(directory: Path) -> Iterator[None]:
+    """Build the bundle ``directory`` alone: waits for whoever else is at it, tidies up after one
+    that was killed, and leaves nothing but what is built.  Raises OSError."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    lock = directory.with_name(f".{directory.name}.lock")
+    with _locked(lock):
+        try:
+            for leftover in directory.parent.glob(f".{directory.name}.*.partial"):
+                # An id may have dots, and then the name of another one in front.
+                if leftover.name.count(".") == directory.name.count(".") + 3:
+                    shutil.rmtree(leftover, ignore_errors=True)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock on the file that is called ``path`` now."""
+    while True:
+        with open(path, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever had it before us took the file's name away: another one may be locked by now.
+            if _is_at(file.fileno(), path):
+                yield
+                return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _templates(look: Look, on_template: Callable[[], None]) -> Iterator[tuple[U8, Box]]:

@@ -35,6 +35,14 @@ class UnknownAvatar(BadRequest):
     """No avatar has that id, and no bundle is at that path."""
 
 
+class SourceUnusable(BadRequest):
+    """What an avatar is to be built from lacks something or contradicts itself."""
+
+
+class AvatarRefused(BadRequest):
+    """An avatar cannot be built under that id, or not where avatars are kept."""
+
+
 class CacheUnusable(BadRequest):
     """The cache directory cannot be written."""
 

@@ -1,7 +1,9 @@
-"""``farm avatar list | info | verify``."""
+"""``farm avatar list | info | verify | build``."""
 
 import argparse
+import sys
 
+from farm.avatar_build import BuildOptions, BuildReport, build_avatar
 from farm.avatars import avatar_ids, find_avatar
 from farm.demo.avatar import N_TEMPLATES
 from farm.paths import user_paths
@@ -37,6 +39,33 @@ def verify(arguments: argparse.Namespace) -> int:
     bundle.verify()
     print(f"{bundle.directory}: all {bundle.manifest.n_templates} frames are intact")
     return 0
+
+
+def build(arguments: argparse.Namespace) -> int:
+    options = BuildOptions(
+        quality=arguments.quality, paste=arguments.paste, box_order=arguments.boxes
+    )
+    report = build_avatar(
+        arguments.source, arguments.id, user_paths(), options, force=arguments.force,
+        bar=progress_bar,
+    )  # fmt: skip
+    if report.notes:
+        print(f"farm: note: {'; '.join(report.notes)}", file=sys.stderr)
+    print(_summary(report))
+    return 0
+
+
+def _summary(report: BuildReport) -> str:
+    manifest = report.bundle.manifest
+    if not report.is_new:
+        return f"{manifest.avatar_id}: nothing to do, it is what these files give"
+    sides = [box.side for box in manifest.boxes]
+    return (
+        f"{manifest.avatar_id}: {manifest.n_templates} frames of"
+        f" {manifest.width_px}x{manifest.height_px}, boxes {min(sides)} to {max(sides)} pixels"
+        f" wide, {report.n_bytes / 1e6:.1f} MB in {report.elapsed_s:.1f} s;"
+        f" try: farm render speech.wav -o talk.mp4 --avatar {manifest.avatar_id}"
+    )
 
 
 def open_avatar(name: str) -> Bundle:

@@ -13,6 +13,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 MAX_BATCH_SIZE = 64
 MAX_QUALITY = 95
 MAX_COMPOSITORS = 256
+DEFAULT_QUALITY, MAX_JPEG_QUALITY = 90, 95  #: libjpeg's scale; above 95 files grow for nothing
 CONNECT_TIMEOUT_S = 5.0
 DEFAULTS = FarmConfig()
 
@@ -122,7 +123,7 @@ def _add_jobs(commands: Commands) -> None:
 
 
 def _add_avatar(commands: Commands) -> None:
-    avatar = commands.add_parser("avatar", help="list, describe and verify avatars")
+    avatar = commands.add_parser("avatar", help="list, describe, verify and build avatars")
     verbs = avatar.add_subparsers(required=True, metavar="VERB")
     verbs.add_parser("list", help="the ids known here").set_defaults(
         run=("farm.cli.avatar", "list_ids")
@@ -132,6 +133,38 @@ def _add_avatar(commands: Commands) -> None:
     for verb, run in ((info, "info"), (verify, "verify")):
         verb.add_argument("avatar", metavar="ID|PATH")
         verb.set_defaults(run=("farm.cli.avatar", run))
+    _add_avatar_build(verbs)
+
+
+def _add_avatar_build(verbs: Commands) -> None:
+    build = verbs.add_parser(
+        "build",
+        help="make an avatar of your frames and boxes",
+        description="SOURCE holds crop_rects.json with frame_0000.png..., or landmarks/ with"
+        " full_body_img/ (SyncTalk_2D), or coords.pkl with full_imgs/ (LiveTalking, MuseTalk).",
+    )
+    build.add_argument("source", type=Path, metavar="SOURCE", help="directory of frames and boxes")
+    build.add_argument("--id", required=True, metavar="ID", help="what it will be called")
+    build.add_argument(
+        "--quality",
+        type=_whole(1, MAX_JPEG_QUALITY),
+        default=DEFAULT_QUALITY,
+        metavar="Q",
+        help=f"of its JPEGs, 1..{MAX_JPEG_QUALITY} (default: {DEFAULT_QUALITY})",
+    )
+    build.add_argument(
+        "--paste",
+        choices=("feather", "hard"),
+        default="feather",
+        help="how mouths are put into frames: with a soft edge (the default) or a hard one",
+    )
+    build.add_argument(
+        "--boxes",
+        choices=("xyxy", "yyxx"),
+        help="what the numbers in coords.pkl are; yyxx: y0 y1 x0 x1, as Wav2Lip's (default: see)",
+    )
+    build.add_argument("--force", action="store_true", help="build it anew, whatever is there")
+    build.set_defaults(run=("farm.cli.avatar", "build"))
 
 
 def _whole(least: int, most: int) -> Any:
