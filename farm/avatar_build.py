@@ -17,11 +17,12 @@ from farm.errors import AvatarRefused, SourceUnusable
 from farm.paths import Paths
 from farm.signals import raise_if_ended
 from workers.arrays import U8
-from workers.avatar import COMPILER_VERSION, MANIFEST, Bundle, Manifest, is_avatar_id
+from workers.avatar import MANIFEST, Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import Family
 from workers.geometry import Box
+from workers.manifest import COMPILER_VERSION, Manifest, is_avatar_id
 
 Paste: TypeAlias = Literal["hard", "feather"]
 Bar: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -103,14 +104,14 @@ def _compile(
 ) -> Manifest:
     with bar(f"building the avatar {target.name}", source.n_templates) as advance:
         try:
-            # The one place where the bundle's own settings are handed on: quality=options.quality
-            # and paste=options.paste belong here as soon as the compiler knows them.
             return compile_avatar(
                 _told(source.templates(), advance),
                 target,
                 avatar_id=target.name,
                 source_version=version,
                 family=options.family,
+                quality=options.quality,
+                paste=options.paste,
             )
         except ValueError as error:
             raise SourceUnusable(f"{source.directory}: {error}") from error

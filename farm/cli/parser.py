@@ -11,9 +11,8 @@ from farm.espeak import DEFAULT_VOICE
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MAX_BATCH_SIZE = 64
-MAX_QUALITY = 95
+DEFAULT_QUALITY, MAX_QUALITY = 90, 95  #: libjpeg's scale; above 95 files grow for nothing
 MAX_COMPOSITORS = 256
-DEFAULT_QUALITY, MAX_JPEG_QUALITY = 90, 95  #: libjpeg's scale; above 95 files grow for nothing
 CONNECT_TIMEOUT_S = 5.0
 DEFAULTS = FarmConfig()
 
@@ -147,10 +146,10 @@ def _add_avatar_build(verbs: Commands) -> None:
     build.add_argument("--id", required=True, metavar="ID", help="what it will be called")
     build.add_argument(
         "--quality",
-        type=_whole(1, MAX_JPEG_QUALITY),
+        type=_whole(1, MAX_QUALITY),
         default=DEFAULT_QUALITY,
         metavar="Q",
-        help=f"of its JPEGs, 1..{MAX_JPEG_QUALITY} (default: {DEFAULT_QUALITY})",
+        help=f"of its JPEGs, 1..{MAX_QUALITY} (default: {DEFAULT_QUALITY})",
     )
     build.add_argument(
         "--paste",
