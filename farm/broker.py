@@ -26,6 +26,7 @@ from farm.job_desk import JobDesk
 from farm.journal import JournalFailed
 from farm.outbox import Outbox
 from farm.paths import Paths
+from farm.restorer import Restorer
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from farm.worker_desk import WorkerDesk
@@ -103,12 +104,18 @@ class Broker:
         self._was_ready = False
         self._has_drained = False
         self._next_tick = self._next_keep_alive = self._next_beat = self._begin
-        self._catalog = catalog
+        self._restorer = Restorer(
+            keeper=keeper,
+            catalog=catalog,
+            jobs=self._jobs,
+            events=self._events,
+            settle=self._settle,
+        )
 
     def run(self) -> None:
         """Until the supervisor is gone."""
         fail_point("broker.starting")
-        self._jobs.restore(self._catalog, self._settle)
+        self._restorer.restore()
         fail_point("broker.restored")
         while True:
             if self._life_fd in self._wait(self._next_tick - time.monotonic()):

@@ -27,9 +27,10 @@ import numpy as np
 
 from farm import protocol
 from farm.errors import BadRequest, FarmError
+from farm.job_errors import FarmLost, JobFailed, JobRefused
 from farm.joiner import Joiner, TemplateCache
 from farm.media.audio import open_speech
-from farm.remote_job import FarmLost, JobFailed, JobRefused, RemoteJob
+from farm.remote_job import RemoteJob
 from workers import wire
 from workers.arrays import F32
 from workers.manifest import is_avatar_id

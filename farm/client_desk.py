@@ -15,12 +15,12 @@ from farm.allowance import Allowance, cost
 from farm.catalog import Catalog
 from farm.errors import UnknownAvatar
 from farm.job_desk import STORAGE_RETRY_S, JobDesk
-from farm.job_store import SAMPLE_BYTES, JobStore
+from farm.job_store import JobStore
 from farm.jobs import NOBODY, Job
+from farm.open_rules import refusal, refused_line
 from farm.outbox import Outbox
 from farm.state import FarmState
 from workers import wire
-from workers.avatar_compiler import MAX_QUALITY
 from workers.errors import BundleError
 from workers.transport import Endpoint
 
@@ -126,8 +126,8 @@ class ClientDesk:
     def _resume(self, client: bytes, wanted: protocol.Resume) -> None:
         if wanted.credit < 0 or wanted.next_frame < 0:
             raise wire.WireError("BAD_MESSAGE", "credit and next_frame must be at least 0")
-        if (refusal := _refused_line(wanted)) is not None:
-            raise wire.WireError("BAD_MESSAGE", refusal)
+        if (reason := refused_line(wanted)) is not None:
+            raise wire.WireError("BAD_MESSAGE", reason)
         ended = self._jobs.ended.get(wanted.job_id)
         if wanted.job_id not in self._state.jobs and ended is not None:
             self._jobs.send_again(ended, client, wanted.next_frame, wanted)
@@ -144,10 +144,9 @@ class ClientDesk:
         )
 
     def _open(self, client: bytes, wanted: protocol.Open) -> None:
-        refusal = _refusal(wanted)
         try:
-            if refusal is not None:
-                raise wire.WireError("BAD_MESSAGE", refusal)
+            if (reason := refusal(wanted)) is not None:
+                raise wire.WireError("BAD_MESSAGE", reason)
             bundle = self._catalog.find(wanted.avatar)
         except wire.WireError as error:
             self._refuse(client, wanted, error.code, str(error))
@@ -294,31 +293,3 @@ class ClientDesk:
                 total_frames=job.total_frames,
             ),
         )
-
-
-def _refusal(wanted: protocol.Open) -> str | None:
-    """What is wrong with an Open; None when nothing is."""
-    if not protocol.JOB_ID.fullmatch(wanted.job_id):
-        return f"job_id must be 1..{protocol.MAX_ID_CHARS} of letters, digits, spaces and .:@_+-"
-    if wanted.sample_format not in SAMPLE_BYTES:
-        return f"sample_format must be one of {', '.join(SAMPLE_BYTES)}"
-    if wanted.first_frame < 0:
-        return "first_frame must be at least 0"
-    if wanted.credit < 0:
-        return "credit must be at least 0"
-    if not -100 <= wanted.priority <= 100:
-        return "priority must be -100..100"
-    if wanted.deadline_s is not None and not 0 < wanted.deadline_s < 1e9:
-        return "deadline_s must be above 0"
-    if wanted.quality is not None and not 1 <= wanted.quality <= MAX_QUALITY:
-        return f"quality must be 1..{MAX_QUALITY}"
-    return _refused_line(wanted)
-
-
-def _refused_line(wanted: protocol.Open | protocol.Resume) -> str | None:
-    """The same for how frames are to come."""
-    if wanted.encoding not in protocol.ENCODINGS:
-        return f"encoding must be one of {', '.join(protocol.ENCODINGS)}"
-    if wanted.template_bytes < 0:
-        return "template_bytes must be at least 0"
-    return None

@@ -6,19 +6,15 @@ The order of a turn: what it promises is committed, and only then do its words l
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict
 
 from farm import commands as todo
 from farm import events as happened
 from farm import protocol
-from farm.catalog import Catalog
-from farm.durable import Durable, Keeper
+from farm.durable import Keeper
 from farm.ended_jobs import Ended, EndedJobs
-from farm.errors import UnknownAvatar
-from farm.job_store import SAMPLE_BYTES, JobStore, first_sample_of
+from farm.job_store import SAMPLE_BYTES, JobStore
 from farm.journal import Entry, JournalFailed
 from farm.outbox import Outbox
 from farm.state import FarmState
@@ -32,7 +28,6 @@ OF_ITS_LINE = frozenset(
 )
 RETRYABLE = frozenset({"STORAGE"})
 STORAGE_RETRY_S = 30.0
-MAX_BROKERS = 10  #: that die under a job, in a row, before a frame of it is acknowledged
 
 
 class JobDesk:
@@ -222,9 +217,9 @@ class JobDesk:
         )
         self.ended.add(job)
         if job.tail is None:
-            self._end(job)
+            self.end(job)
 
-    def _end(self, job: Ended) -> None:
+    def end(self, job: Ended) -> None:
         """Nothing of it is needed any more but the memory that it was."""
         outcome = {"kind": type(job.message).__name__, **asdict(job.message)}
         self._keeper.end(job.job_id, job.key, outcome)
@@ -234,7 +229,7 @@ class JobDesk:
     def commit(self) -> None:
         """Keep what this turn promised; what cannot be kept is not promised."""
         for job in self.ended.settled(time.monotonic()):
-            self._end(job)
+            self.end(job)
         try:
             self._keeper.commit()
             self._has_complained = False
@@ -270,86 +265,6 @@ class JobDesk:
     def forget_old(self) -> None:
         for job_id in self.ended.forget_old(time.monotonic()):
             self._keeper.forget(job_id)
-
-    def restore(self, catalog: Catalog, settle: Callable[[], None]) -> None:
-        """Take over the jobs of the broker before."""
-        for entry in self._keeper.entries():
-            if entry.outcome is not None:
-                self._remember(entry, _outcome(entry.outcome))
-                continue
-            if entry.n_brokers >= MAX_BROKERS:
-                message = f"{entry.n_brokers} brokers died while it ran, and it got no further"
-                self._give_up(entry, "POISON", message)
-                continue
-            self._keeper.take_over(entry.job_id)
-            try:
-                self._restore(entry, catalog)
-            except (UnknownAvatar, BundleError, LookupError, TypeError) as error:
-                self._give_up(entry, "BAD_BUNDLE", str(error))
-            else:
-                settle()
-            self.opening = None
-        self.commit()  # before anything can kill us: that counts
-
-    def _restore(self, entry: Entry, catalog: Catalog) -> None:
-        assert isinstance(self._keeper, Durable), "others have no entries"
-        wanted: Any = entry.options
-        opened = replace(protocol.Open(**wanted), first_frame=entry.next_frame)
-        bundle = catalog.find(opened.avatar)
-        sample_bytes = SAMPLE_BYTES[opened.sample_format]
-        n_bytes = self._keeper.reopen(entry.key, sample_bytes)
-        begin = first_sample_of(entry.next_frame, n_bytes // sample_bytes)
-        store = JobStore(opened, bundle, first_sample=begin)
-        store.key = entry.key
-        if store.fingerprint != entry.fingerprint:
-            raise BundleError(f"avatar {opened.avatar} was replaced while the job ran")
-        store.hear_again(_chunks(self._keeper, entry.key, begin * sample_bytes, n_bytes))
-        has_ended = entry.total_samples is not None and store.n_samples >= entry.total_samples
-        if has_ended:
-            store.end()
-        self.opening = store
-        now = time.monotonic()
-        self._events.append(
-            happened.JobRestored(
-                job_id=entry.job_id,
-                avatar=opened.avatar,
-                priority=opened.priority,
-                deadline=None if entry.deadline is None else now + entry.deadline - time.time(),
-                first_frame=entry.next_frame,
-                first_span=store.first_span,
-                n_samples=store.n_samples,
-                n_ready_spans=store.n_ready_spans,
-                total_frames=store.total_frames if has_ended else None,
-            )
-        )
-
-    def _give_up(self, entry: Entry, code: str, message: str) -> None:
-        failed = protocol.Failed(job_id=entry.job_id, code=code, message=message, retryable=False)
-        self._end(self._remember(entry, failed))
-
-    def _remember(self, entry: Entry, message: protocol.Done | protocol.Failed) -> Ended:
-        age_s = max(0.0, time.time() - entry.ended) if entry.ended is not None else 0.0
-        job = Ended(
-            job_id=entry.job_id,
-            fingerprint=entry.fingerprint,
-            message=message,
-            at=time.monotonic() - age_s,
-            key=entry.key,
-            n_taken=message.frames,
-        )
-        self.ended.add(job)
-        return job
-
-
-def _chunks(keeper: Durable, key: int, begin: int, end: int) -> Iterator[bytes]:
-    for at in range(begin, end, protocol.MAX_CHUNK_BYTES):
-        yield keeper.speech(key, at, min(protocol.MAX_CHUNK_BYTES, end - at))
-
-
-def _outcome(outcome: dict[str, Any]) -> protocol.Done | protocol.Failed:
-    fields = dict(outcome)
-    kind = protocol.Done if fields.pop("kind") == "Done" else protocol.Failed
-    return kind(**fields)
 
 
 def _last_word(command: todo.FinishJob, store: JobStore) -> protocol.Done | protocol.Failed:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from farm import protocol
-from farm.errors import BadRequest, FarmError
+from farm.job_errors import FarmLost, cancelled, failure, taken_elsewhere
 from farm.joiner import Joiner
 from farm.outgoing import Outgoing, SpeechGone
 from workers.arrays import F32
@@ -23,30 +23,6 @@ CREDIT_STEP = 16  #: frames worth a message
 QUIET_S = 10.0  #: without a word about a job that is waited for: the farm is asked again
 MAX_LOSSES = 10  #: of a job in a row, without a frame between: it is what the brokers die of
 CHUNK_SAMPLES = 32_000  #: 2 s, 128 KB
-
-#: Codes whose cause lies with whoever submitted the job.
-CALLERS_CODES = frozenset(
-    {"BAD_AUDIO", "BAD_BUNDLE", "BAD_MESSAGE", "BAD_VERSION", "CONFLICT", "DEADLINE",
-     "MODEL_FAILED", "POISON", "SILENT", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB"}
-)  # fmt: skip
-
-
-class FarmLost(FarmError):
-    """The farm is gone, or has lost a job that cannot be told again: submit it once more."""
-
-
-class JobFailed(FarmError):
-    """The farm gave a job up.  ``code`` is stable; see PROTOCOL.md."""
-
-    def __init__(self, failed: protocol.Failed | protocol.Error) -> None:
-        super().__init__(failed.message)
-        self.code = failed.code
-        self.retryable = failed.retryable
-        self.retry_after_s = getattr(failed, "retry_after_s", 0.0)  #: 0: nobody knows
-
-
-class JobRefused(JobFailed, BadRequest):
-    """The same, where whoever submitted the job can mend it."""
 
 
 class Line(Protocol):
@@ -167,7 +143,7 @@ class RemoteJob:
             case protocol.Done():
                 self._end(message)
             case protocol.Cancelled():
-                self._failed = _cancelled(self.job_id)
+                self._failed = cancelled(self.job_id)
             case protocol.Failed(code="UNKNOWN_JOB") if self.accepted and not self._is_accepted:
                 self._open_again()
             case protocol.Failed():
@@ -200,7 +176,7 @@ class RemoteJob:
 
     def _open_again(self) -> None:
         if self._is_cancelled:
-            self._failed = _cancelled(self.job_id)
+            self._failed = cancelled(self.job_id)
         elif self._n_losses == MAX_LOSSES:
             self._lost = f"the farm has lost the job {MAX_LOSSES} times, and gave no frame between"
         elif self._speech.is_whole:
@@ -212,7 +188,7 @@ class RemoteJob:
     def _begin(self, accepted: protocol.Accepted) -> None:
         """Speech goes on where the farm wants it; what was granted before is void."""
         if self.accepted is None and accepted.first_frame > self.n_frames:
-            self._failed = _taken_elsewhere(self.job_id, accepted.first_frame)
+            self._failed = taken_elsewhere(self.job_id, accepted.first_frame)
         self.accepted = self.accepted or accepted
         self._is_accepted = True
         if self._joiner is not None:
@@ -256,7 +232,7 @@ class RemoteJob:
             self._has_ended_early = True  # of the line before too: we have asked again
             return
         if self.n_frames < done.frames:
-            self._failed = _taken_elsewhere(self.job_id, done.frames)
+            self._failed = taken_elsewhere(self.job_id, done.frames)
         self.done = done
 
     def _work(self) -> None:
@@ -304,7 +280,7 @@ class RemoteJob:
 
     def _raise_if_failed(self) -> None:
         if self._failed is not None:
-            raise _failure(self._failed)
+            raise failure(self._failed)
         if self._lost:
             raise FarmLost(self._lost)
 
@@ -315,21 +291,3 @@ class RemoteJob:
         if self._joiner is not None:
             self._joiner.close()
         self._speech.close()
-
-
-def _cancelled(job_id: str) -> protocol.Failed:
-    return protocol.Failed(job_id=job_id, code="CANCELLED", message="cancelled", retryable=False)
-
-
-def _taken_elsewhere(job_id: str, n_frames: int) -> protocol.Failed:
-    return protocol.Failed(
-        job_id=job_id,
-        code="CONFLICT",
-        message=f"{n_frames} frames of job {job_id} were taken by another client: use another id",
-        retryable=False,
-    )
-
-
-def _failure(failed: protocol.Failed) -> JobFailed:
-    kind = JobRefused if failed.code in CALLERS_CODES else JobFailed
-    return kind(failed)

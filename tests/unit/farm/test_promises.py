@@ -16,11 +16,12 @@ from farm.client_desk import ClientDesk
 from farm.commands import SendFrames
 from farm.durable import NotDurable
 from farm.ended_jobs import EndedJobs
-from farm.job_desk import MAX_BROKERS, JobDesk
+from farm.job_desk import JobDesk
 from farm.job_store import Finished
 from farm.journal import Entry, JournalFailed
 from farm.outbox import Outbox
 from farm.paths import Paths
+from farm.restorer import MAX_BROKERS, Restorer
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from tests.material import noise_avatar
@@ -200,7 +201,13 @@ def test_a_job_that_no_broker_survives_is_not_taken_over_for_ever(front: Front) 
     )
     front.keeper.kept = [killer]
 
-    front.jobs.restore(Catalog(Paths(data=Path(), cache=Path())), front.settle)
+    Restorer(
+        keeper=front.keeper,
+        catalog=Catalog(Paths(data=Path(), cache=Path())),
+        jobs=front.jobs,
+        events=front.events,
+        settle=front.settle,
+    ).restore()
     front.turn((b"c", protocol.Resume(job_id="k", next_frame=0, credit=5)))
 
     (failed,) = front.told(b"c")

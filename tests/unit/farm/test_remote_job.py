@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from farm import protocol
-from farm.remote_job import MAX_LOSSES, FarmLost, RemoteJob
+from farm.job_errors import FarmLost
+from farm.remote_job import MAX_LOSSES, RemoteJob
 
 
 class FakeLine:
