@@ -90,6 +90,33 @@ def test_the_demo_avatar_is_offered(farm: RunningFarm, speech: F32) -> None:
     assert (job.accepted.width_px, job.accepted.height_px, job.accepted.fps) == (1280, 720, 25)
 
 
+@pytest.mark.parametrize("avatar", ["anna", "hard"])
+def test_a_client_that_joins_gets_the_same_bytes_again_and_again(
+    farm: RunningFarm, data: Path, speech: F32, model: Model, avatar: str
+) -> None:
+    if avatar == "hard":
+        noise_avatar(data / "avatars" / "hard", paste="hard")
+    with farm.client() as client:
+        for _ in range(3):  # the later ones begin with the templates of the first
+            job = client.submit(JobSpec(audio=speech[:30_000], avatar=avatar))
+            assert list(job) == expected(data, avatar, speech[:30_000], model)
+            assert job.accepted is not None
+            assert (job.accepted.encoding, job.accepted.path) == ("patch", "spliced")
+
+
+def test_another_quality_comes_whole_and_the_answer_says_so(
+    farm: RunningFarm, data: Path, speech: F32, model: Model
+) -> None:
+    with farm.client() as client:
+        job = client.submit(JobSpec(audio=speech[:30_000], avatar="anna", quality=40))
+        frames = list(job)
+
+    assert frames == expected(data, "anna", speech[:30_000], model, quality=40)
+    assert job.accepted is not None
+    said = (job.accepted.encoding, job.accepted.path, job.accepted.quality)
+    assert said == ("whole", "whole", 40)
+
+
 def test_frames_come_while_the_speech_is_still_being_spoken(farm: RunningFarm, speech: F32) -> None:
     spoken = 0
 
@@ -217,6 +244,9 @@ def test_what_is_no_message_gets_a_typed_error(raw: Raw, frames: list[bytes], co
         ({"job_id": "x" * 500}, "BAD_MESSAGE"),
         ({"credit": -1}, "BAD_MESSAGE"),
         ({"job_id": "\x1b[31m"}, "BAD_MESSAGE"),
+        ({"quality": 0}, "BAD_MESSAGE"),
+        ({"encoding": "zip"}, "BAD_MESSAGE"),
+        ({"template_bytes": -1}, "BAD_MESSAGE"),
         ({"priority": 10**6}, "BAD_MESSAGE"),
         ({"deadline_s": -1.0}, "BAD_MESSAGE"),
         ({"sample_format": "mp3"}, "BAD_MESSAGE"),
