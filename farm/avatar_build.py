@@ -49,10 +49,6 @@ class BuildReport:
     notes: tuple[str, ...]  #: what may be worth a look
     elapsed_s: float
 
-    @property
-    def n_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.bundle.directory.iterdir())
-
 
 @contextmanager
 def no_bar(_what: str, _total: int) -> Iterator[Callable[[], None]]:

@@ -128,6 +128,11 @@ class Bundle:
             image.paste(Image.fromarray(self.patch(index)), (rect.x0, rect.y0))
         return image
 
+    @property
+    def n_bytes(self) -> int:
+        """On disk."""
+        return sum((self.directory / name).stat().st_size for name in FILES)
+
     def box(self, index: int) -> Box:
         return self.manifest.boxes[index]
 
