@@ -33,6 +33,7 @@ def child_specs(
         "--threads": str(config.inference.threads or n_cores),
         "--heartbeat-s": str(config.health.heartbeat_s),
         "--silent-s": str(config.health.heartbeat_s * config.health.liveness),
+        "--log-times": str(int(config.compositors.log_compositing_times)),
     }
     ring = RingLayout(
         n_blocks=config.inference.ring_blocks,

@@ -108,6 +108,23 @@ def test_status_says_that_the_farm_is_ready(running: RunningFarm) -> None:
     assert "1 audio" in done.stdout
 
 
+def test_status_shows_what_the_steps_took(
+    running: RunningFarm, two_seconds: Path, tmp_path: Path
+) -> None:
+    farm(
+        "submit", two_seconds, "-o", f"{tmp_path}/a/", "--avatar", "anna", "--connect", running.url
+    )
+
+    wait_until(lambda: "blend" in farm("status", "--connect", running.url).stdout)
+    table = farm("status", "--connect", running.url).stdout
+    report = json.loads(farm("status", "--connect", running.url, "--json").stdout)
+
+    titles = ["step", "frames", "mean", "ms", "p50", "ms", "p90", "ms", "p99", "ms"]
+    assert titles in [line.split() for line in table.splitlines()]
+    assert report["steps"].keys() >= {"convert", "resize", "blend", "encode", "splice"}
+    assert report["steps"]["blend"].keys() >= {"frames", "mean_ms", "p50_ms", "p90_ms", "p99_ms"}
+
+
 def test_a_job_is_seen_and_cancelled_from_another_terminal(
     running: RunningFarm, tmp_path: Path
 ) -> None:

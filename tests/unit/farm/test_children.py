@@ -79,3 +79,15 @@ def test_a_model_directory_that_is_missing_is_refused_at_once(run_dir: Path) -> 
 
     with pytest.raises(BadConfig, match=r"model\.directory = '/nowhere'"):
         child_specs(config, paths, endpoints(config, run_dir), n_cores=1)
+
+
+def test_compositors_are_told_to_log_their_times(run_dir: Path) -> None:
+    values = {"compositors.log_compositing_times": True}
+    config = with_overrides(FarmConfig(), values, source="options")
+    paths = Paths(data=run_dir, cache=run_dir)
+
+    silent = child_specs(FarmConfig(), paths, endpoints(config, run_dir), n_cores=1)[-1]
+    specs = child_specs(config, paths, endpoints(config, run_dir), n_cores=1)
+
+    assert options_of(silent)["--log-times"] == "0"
+    assert options_of(specs[-1])["--log-times"] == "1"
