@@ -21,6 +21,7 @@ from farm.children import child_specs
 from farm.config import BadConfig, Endpoints, FarmConfig, endpoints
 from farm.errors import FarmError
 from farm.paths import Paths
+from farm.profiling import NO_PROFILING, Profiling
 from farm.restart import END_SIGNALS, Orders, Phase
 from farm.supervisor import Supervisor
 from shm.sweep import sweep
@@ -53,6 +54,7 @@ def run(
     paths: Paths,
     life_fd: int | None = None,
     on_ready: Callable[[Endpoints], None] = lambda _urls: None,
+    profiling: Profiling = NO_PROFILING,
 ) -> int:
     """Run a farm until it is told to end; gives the exit code.
 
@@ -86,7 +88,7 @@ def run(
             parent_life_fd=life_fd,
             on_phase=partial(_tell, environment, lambda: on_ready(urls)),
         )
-        return Supervisor(specs, orders).run()
+        return Supervisor([profiling.over(spec) for spec in specs], orders).run()
 
 
 def raise_open_files() -> None:
