@@ -41,9 +41,7 @@ KEEP_ALIVE_S = 2.0
 LINGER_S = 4.0  #: for clients to take their last frames, once the farm ends; less than a hang
 MESSAGES_A_TURN = 64  #: from one socket before the other one is looked at
 MAX_JOBS_SHOWN = 32  #: ids in a report: a header has an end
-CLIENT_QUEUE = (
-    64  #: messages of one client that may wait to be read; the rest waits with the client
-)
+CLIENT_QUEUE = 64  #: messages of one client that may wait to be read; the rest waits with it
 
 
 class Broker:
@@ -255,6 +253,7 @@ class Broker:
             workers=dict(state.n_workers_by_role()),
             frames_sent=self._jobs.frames_sent,
             uptime_s=time.monotonic() - self._begin,
+            steps=self._desk.steps.summary(),
         )
 
     # Commands.

@@ -222,6 +222,8 @@ class FarmReport:
     workers: dict[str, int]  #: role -> ready ones
     frames_sent: int
     uptime_s: float
+    #: Of compositing, by step, since the broker began: frames, mean_ms, p50_ms, p90_ms, p99_ms.
+    steps: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

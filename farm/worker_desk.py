@@ -20,6 +20,7 @@ from farm.job_store import Finished, JobStore
 from shm.fail_points import fail_point
 from workers import protocol, wire
 from workers.features.windows import FEATURE_SIZE
+from workers.histogram import BadCounts, StepHistograms
 from workers.transport import Endpoint, Frame, PeerGone
 
 Stores = Mapping[int, JobStore]
@@ -50,6 +51,7 @@ class WorkerDesk:
         self._finished: dict[happened.Slot, Finished] = {}
         self._n_tickets = 0
         self.provider = ""  #: where inference runs
+        self.steps = StepHistograms()  #: of all compositors since we began, the dead ones too
 
     def receive(self) -> list[bytes] | None:
         return self._endpoint.receive()
@@ -129,6 +131,8 @@ class WorkerDesk:
                 )
             case protocol.PasteDone():
                 return self._paste_done(worker, peer, message, payloads, stores)
+            case protocol.Times():
+                self._count_times(message)
         return None
 
     def _ready(self, worker: bytes, peer: _Peer, message: protocol.Ready) -> happened.Event:
@@ -191,6 +195,12 @@ class WorkerDesk:
             slots=tuple(lease.slot for lease in leases),
             n_bytes=tuple(map(len, payloads)),
         )
+
+    def _count_times(self, message: protocol.Times) -> None:
+        try:
+            self.steps.merge(message.steps)
+        except BadCounts as error:
+            raise wire.WireError("BAD_MESSAGE", str(error)) from error
 
     # What workers are asked.
 

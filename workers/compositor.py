@@ -4,6 +4,7 @@ It reads a slot only while it holds its lease, and keeps nothing of it.
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
 from workers.stages import StageTimes
+from workers.step_times import StepTimes
 
 FIRST_TICKET_S = 60.0  #: it takes milliseconds; a machine that swaps takes longer
 
@@ -28,18 +30,30 @@ FIRST_TICKET_S = 60.0  #: it takes milliseconds; a machine that swaps takes long
 class CompositorWorker:
     """Pastes and encodes.  Between two tickets it holds open bundles and rings."""
 
-    def __init__(self, process: WorkerProcess, family: Family) -> None:
+    def __init__(
+        self,
+        process: WorkerProcess,
+        family: Family,
+        log_times: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._process = process
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
         self._patience = Patience(FIRST_TICKET_S)
+        self._steps = StepTimes(process.send, log_times)
 
     def start(self) -> None:
         ready = Ready()
         self._process.send(ready)
         fail_point("compositor.ready_sent")
-        self._process.serve(self.handle, ready=ready, tidy=self._rings.close_dead)
+        self._process.serve(
+            self.handle, ready=ready, reset=self._steps.forget, tidy=self._between_tickets
+        )
+
+    def _between_tickets(self) -> None:
+        self._rings.close_dead()
+        self._steps.tell(time.monotonic())
 
     def handle(self, ticket: Paste, _payloads: list[bytes]) -> None:
         fail_point("compositor.ticket_taken")
@@ -48,7 +62,7 @@ class CompositorWorker:
         times = StageTimes()
         begin = time.perf_counter()
         try:
-            frames = [self._frame(ticket, index, times) for index in range(n)]
+            frames = [self._timed_frame(ticket, index, times) for index in range(n)]
         except (NoSegment, NotARing, StaleDescriptor):
             # The ring's owner has died, and its supervisor was faster than this ticket.
             self._process.send(PasteLost(ticket=ticket.ticket))
@@ -62,12 +76,20 @@ class CompositorWorker:
         fail_point("compositor.encoded")
         self._process.send(done, [payload for payload, _ in frames])
         fail_point("compositor.done_sent")
+        self._steps.tell(time.monotonic())
+
+    def _timed_frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
+        """Steps are counted by frame: some take more than one stage of a step."""
+        of_frame = StageTimes()
+        result = self._frame(ticket, index, of_frame)
+        times.add(of_frame.seconds)
+        self._steps.count(of_frame.seconds, time.monotonic())
+        return result
 
     def _frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
         """A JPEG or a change, and which; empty when its job's data are at fault."""
         try:
-            with times.stage("convert"):
-                prediction = self._prediction(ticket, index)
+            prediction = self._prediction(ticket, index, times)
             fail_point("compositor.pasted")
             bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
             quality, frame = ticket.qualities[index] or None, ticket.frames[index]
@@ -81,7 +103,7 @@ class CompositorWorker:
             self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
             return b"", False
 
-    def _prediction(self, ticket: Paste, index: int) -> U8:
+    def _prediction(self, ticket: Paste, index: int, times: StageTimes) -> U8:
         descriptor = Descriptor(
             ring=ticket.rings[index],
             epoch=ticket.ring_epochs[index],
@@ -91,7 +113,8 @@ class CompositorWorker:
         view = self._rings.get(descriptor.ring).view(descriptor)
         fail_point("compositor.viewed")
         output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
-        prediction: U8 = to_pixels(output)[0]
+        with times.stage("convert"):
+            prediction: U8 = to_pixels(output)[0]
         return prediction
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from shm.errors import ShmError
@@ -52,7 +53,17 @@ def _serve(arguments: argparse.Namespace) -> None:
             InferenceWorker(process, model, _ring(arguments)).start()
         case "compositor":
             fail_point("compositor.starting")
-            CompositorWorker(process, FAMILIES[arguments.family]).start()
+            log_times = partial(_log_times, arguments.name) if arguments.log_times else _keep_silent
+            CompositorWorker(process, FAMILIES[arguments.family], log_times).start()
+
+
+def _log_times(name: str, line: str) -> None:
+    """To the farm's log, which is the standard error of all its processes."""
+    print(f"farm: compositing times in ms, mean/p90 child={name} {line}", file=sys.stderr)
+
+
+def _keep_silent(_line: str) -> None:
+    """Nobody asked."""
 
 
 def _ring(arguments: argparse.Namespace) -> RingWriter:
@@ -82,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ring-blocks", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--epoch", type=int, default=1)
+    parser.add_argument("--log-times", type=int, default=0, help="1: a compositor's, every second")
     return parser
 
 

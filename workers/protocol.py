@@ -72,6 +72,16 @@ class PasteDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What a compositor's frames took since it said so last; once a second at most.
+
+    Only the new ones: a broker adds them up, and a worker that dies takes none back.
+    """
+
+    steps: dict[str, list[int]]  #: step -> a histogram of frames, as `workers.histogram` lists it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PasteLost:
     """The slots of a ticket cannot be read: their ring is gone, or is going.  Nobody's fault."""
 
@@ -87,7 +97,9 @@ class TaskFailed:
     message: str
 
 
-FROM_WORKER = wire.kinds(Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, PasteLost, TaskFailed)
+FROM_WORKER = wire.kinds(
+    Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, Times, PasteLost, TaskFailed
+)
 
 
 # Broker to worker.

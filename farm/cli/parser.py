@@ -99,6 +99,20 @@ def _add_serve(commands: Commands) -> None:
         "--compositors", type=_whole(1, MAX_COMPOSITORS), metavar="N", help="(default: cores - 1)"
     )
     serve.add_argument("--batch-size", type=_whole(1, MAX_BATCH_SIZE), metavar="N")
+    serve.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="ROLE",
+        help="run broker, audio, inference or compositor under cProfile; may be repeated",
+    )
+    serve.add_argument(
+        "--profile-dir",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where NAME-PID.pstats are written (default: here)",
+    )
     serve.set_defaults(run=("farm.cli.serve", "main"))
 
 

@@ -64,7 +64,7 @@ def test_the_demo_becomes_a_video_with_all_its_frames_and_sound(tmp_path: Path) 
         assert video.streams.audio[0].codec_context.name == "aac"
     n_samples = round(215_704 * 16_000 / 22_050)
     assert frames == report["frames"] == (n_samples * 25 + 8_000) // 16_000
-    assert set(report["stage_ms_per_frame"]) >= {"audio", "inference", "composite", "encode"}
+    assert set(report["stage_ms_per_frame"]) >= {"audio", "inference", "blend", "encode"}
 
 
 def test_frames_are_the_same_whatever_the_container_and_batch_size(
@@ -100,7 +100,7 @@ def test_the_summary_names_output_speed_and_stages(
     done = farm("render", two_seconds, "-o", tmp_path / "a.mkv", "--avatar", avatar)
 
     assert done.returncode == 0
-    for word in ("a.mkv", "50 frames", "frames/s", "inference", "composite"):
+    for word in ("a.mkv", "50 frames", "frames/s", "inference", "blend"):
         assert word in done.stdout
     assert done.stderr == ""
 

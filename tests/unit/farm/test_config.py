@@ -59,6 +59,10 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("[health]\nheartbeat_s = nan", r"heartbeat_s = nan in .*: must be .*0\.05\.\.60"),
         ("[health]\ndrain_s = inf", r"drain_s = inf in .*: must be .*0\.\.86400"),
         ("[health]\ndrain_s = true", r"drain_s = True in .*: must be a number of seconds"),
+        (
+            "[compositors]\nlog_compositing_times = 1",
+            r"log_compositing_times = 1 in .*: must be true or false",
+        ),
         ("[inference]\nbatch = 8", r"inference\.batch in .*: no such key.*batch_size, ring_blocks"),
         ("[inferense]\nbatch_size = 8", r"inferense in .*: no such section.*farm, model"),
         ("limits = 3", r"limits = 3 in .*: must be a section, \[limits\]"),
@@ -117,6 +121,12 @@ def test_a_directory_is_no_configuration(tmp_path: Path) -> None:
 )
 def test_an_endpoint_on_this_machine_is_taken(tmp_path: Path, url: str) -> None:
     assert loaded(tmp_path, f"[farm]\nendpoint = '{url}'").farm.endpoint == url
+
+
+def test_a_switch_is_taken(tmp_path: Path) -> None:
+    config = loaded(tmp_path, "[compositors]\nlog_compositing_times = true")
+
+    assert config.compositors.log_compositing_times is True
 
 
 def test_options_override_a_file_under_the_same_rules() -> None:
