@@ -165,7 +165,7 @@ def test_a_damaged_avatar_is_refused_when_the_frame_is_used(
     done = farm("render", two_seconds, "-o", out / "a.mp4", "--avatar", damaged)
 
     assert_refused(done, PATCHES, "template 3 is damaged", left_in=out)
-    assert_refused(farm("avatar", "verify", damaged), "image 3 is damaged")
+    assert_refused(farm("avatar", "verify", damaged), "template 3 is damaged")
 
 
 @pytest.mark.parametrize(

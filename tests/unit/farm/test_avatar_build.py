@@ -329,4 +329,6 @@ def test_a_bundle_is_listed_and_opened_by_its_id(paths: Paths, source: Path) -> 
 
     assert avatar_ids(paths)[-1] == "anna"
     assert Bundle(paths.avatars / "anna").manifest.avatar_id == "anna"
-    assert report.bundle.n_bytes == sum(len(file) for file in content(paths.avatars / "anna").values())
+    assert report.bundle.n_bytes == sum(
+        len(file) for file in content(paths.avatars / "anna").values()
+    )
