@@ -23,6 +23,7 @@ from workers.errors import BundleError
 from workers.families import Family
 from workers.geometry import Box
 from workers.manifest import COMPILER_VERSION, Manifest, is_avatar_id
+from workers.quality import DEFAULT_QUALITY
 
 Paste: TypeAlias = Literal["hard", "feather"]
 Bar: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -34,7 +35,7 @@ READER_VERSION = 1  #: raise it when the same files would give other frames or b
 class BuildOptions:
     """What else decides about the bundle."""
 
-    quality: int = 90  #: of JPEGs, 1..95
+    quality: int = DEFAULT_QUALITY  #: of JPEGs, 1..95
     paste: Paste = "feather"  #: how mouths are put into frames
     box_order: BoxOrder | None = None  #: of coords.pkl; None: find out
     family: Family = DEMO_FAMILY  #: of the models that will paint

@@ -6,7 +6,6 @@ The order of a turn: what it promises is committed, and only then do its words l
 import sys
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import asdict
 
 from farm import commands as todo
@@ -79,8 +78,11 @@ class JobDesk:
             job.tail.meet(wanted)
             job.tail.begin_line()
             self._outbox.tell(client, self._accepted_as(job.job_id, job.tail, 0, job.n_taken))
-            with suppress(BundleError, NotSpliceable):  # then frames are missing, and it says so
+            try:
                 self._send(client, job.job_id, job.tail, job.missing)
+            except (BundleError, NotSpliceable) as error:
+                self._outbox.tell(client, _bad_bundle(job, job.tail, error))
+                return
         self._outbox.tell(client, job.message)
 
     def take(self, client: bytes, job_id: str, frames: int, next_frame: int | None) -> None:
@@ -265,6 +267,16 @@ class JobDesk:
     def forget_old(self) -> None:
         for job_id in self.ended.forget_old(time.monotonic()):
             self._keeper.forget(job_id)
+
+
+def _bad_bundle(job: Ended, tail: JobStore, error: Exception) -> protocol.Failed:
+    return protocol.Failed(
+        job_id=job.job_id,
+        code="BAD_BUNDLE",
+        message=tail.without_paths(str(error)),
+        retryable=False,
+        frames=job.n_taken,
+    )
 
 
 def _last_word(command: todo.FinishJob, store: JobStore) -> protocol.Done | protocol.Failed:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from farm.protocol import MAX_CHUNK_BYTES, Open, Resume
-from farm.shelf import Shelf, from_bits
+from farm.shelf import Shelf
 from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.features.mel import n_columns
@@ -122,10 +122,9 @@ class JobStore:
         wanted = self._wanted
         self.attempt = wanted.attempt
         self.is_patch = wanted.encoding == "patch" and self.is_spliced
-        known = wanted.template_digest == self.digest
-        self._shelf = Shelf(
-            from_bits(wanted.known_templates) if known else (), wanted.template_bytes
-        )
+        is_same = wanted.template_digest == self.digest
+        known = wanted.known_templates if is_same else b""
+        self._shelf = Shelf(known, wanted.template_bytes)
         self._next_seq = 0
 
     @property
@@ -191,7 +190,7 @@ class JobStore:
 def fingerprint(opened: Open, manifest: Manifest) -> str:
     """Tells an ``open`` from another one of the same id."""
     same: list[object] = [opened.avatar, manifest.digest, opened.sample_format, opened.priority]
-    if opened.quality is not None:
+    if opened.quality not in (None, manifest.quality):
         same.append(opened.quality)
     return hashlib.sha256(json.dumps(same).encode()).hexdigest()
 

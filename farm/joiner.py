@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from farm.protocol import Accepted
-from farm.shelf import Shelf, from_bits, to_bits
+from farm.shelf import Shelf, to_bits
 from workers.geometry import template_index
 from workers.kernels.jpeg import JpegSettings, NotSpliceable
 from workers.kernels.splice import SpliceGrid, TemplateJpeg, join
@@ -93,18 +93,20 @@ class Joiner:
         known = self._announced.templates if is_same else {}
         self._shelved = Shelved(accepted.digest, dict(known))
         # As the farm reads it: those that did not fit into the bits are not known.
-        self._shelf = Shelf(from_bits(to_bits(known)), self._room_bytes)
+        self._shelf = Shelf(to_bits(known), self._room_bytes)
 
     def jpeg(self, frame: int, payload: bytes, *, is_change: bool) -> bytes:
         """The whole JPEG of a frame.  Raises WireError for what does not fit together.
 
         Every payload must pass here, in the order they came, wanted or not: the farm counts them.
         """
-        if self._grid is None and not is_change:
+        if self._grid is None:
+            if is_change:
+                raise WireError("BAD_MESSAGE", f"frame {frame} is a change, and none was asked for")
             return payload
         index = template_index(frame, self._n_templates)
         try:
-            if self._grid is not None and not is_change:
+            if not is_change:
                 self._put(self._grid, index, payload)
                 return payload
             return join(self._shelved.templates[index], payload)
@@ -113,7 +115,7 @@ class Joiner:
 
     def close(self) -> None:
         """The job is over: what came with it may serve the next one."""
-        if self._shelved.templates:
+        if self._grid is not None:
             self._keep(self._shelved)
 
     def _put(self, grid: SpliceGrid, index: int, jpeg: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from farm import protocol
 from farm.job_store import SAMPLE_BYTES
-from workers.avatar_compiler import MAX_QUALITY
+from workers.quality import MAX_QUALITY
 
 
 def refusal(wanted: protocol.Open) -> str | None:

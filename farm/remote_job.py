@@ -65,6 +65,7 @@ class RemoteJob:
         self._deadline = None if deadline_s is None else time.monotonic() + deadline_s
         self._speech = Outgoing(pieces)
         self._is_accepted = False  #: on the line there is now
+        self._is_passed_over = False  #: what comes is of a line that does not count
         self._n_attempts = 0  #: to have it accepted
         self._n_losses = 0  #: brokers that died and knew nothing of it, since a frame came
         self._granted = 0  #: samples that may still be sent
@@ -131,7 +132,11 @@ class RemoteJob:
         self._last_news = time.monotonic()
         match message:
             case protocol.Accepted(attempt=attempt) if attempt != self._n_attempts:
-                pass  # the farm has yet to read that we asked again: then it counts anew
+                # The farm has yet to read that we asked again, and counts anew then: what it
+                # sends until then is of an account that we have not opened.
+                self._is_passed_over = True
+            case protocol.Frames() | protocol.Done() if self._is_passed_over:
+                pass
             case protocol.Accepted():
                 self._begin(message)
             case protocol.AudioCredit():
@@ -190,9 +195,12 @@ class RemoteJob:
         if self.accepted is None and accepted.first_frame > self.n_frames:
             self._failed = taken_elsewhere(self.job_id, accepted.first_frame)
         self.accepted = self.accepted or accepted
-        self._is_accepted = True
-        if self._joiner is not None:
-            self._joiner.begin(accepted)
+        self._is_accepted, self._is_passed_over = True, False
+        try:
+            if self._joiner is not None:
+                self._joiner.begin(accepted)
+        except ValueError as error:
+            self._lost = f"the farm accepts what cannot be: {error}"
         self._granted = self._seq = 0
         self._has_ended = accepted.has_ended
         try:
@@ -204,7 +212,8 @@ class RemoteJob:
         """Those that are here already came on the line before too."""
         first = frames.first
         if first > self.n_frames:
-            self.resume()  # some were lost; they are sent again
+            if self._is_accepted:
+                self.resume()  # some were lost; they are sent again
             return
         fresh = self._joined(frames, payloads)[self.n_frames - first :]
         self._frames.extend(fresh)
@@ -221,10 +230,8 @@ class RemoteJob:
             for payload, changed in zip(payloads, is_change, strict=True):
                 jpeg = self._joiner.jpeg(frames.first + len(jpegs), payload, is_change=changed)
                 jpegs.append(jpeg)
-        except WireError:
-            # Of the line before, whose account is closed: what is missing is sent again.
-            if self._is_accepted:
-                raise
+        except (WireError, ValueError) as error:
+            self._lost = f"the farm sends what does not fit together: {error}"
         return jpegs
 
     def _end(self, done: protocol.Done) -> None:

@@ -15,28 +15,31 @@ MAX_BITS_BYTES = 4_096  #: of the list of those it has: 32,768 templates
 class Shelf:
     """The account of one line, from one ``accepted`` to the next."""
 
-    def __init__(self, known: Iterable[int] = (), room_bytes: int = 0) -> None:
-        self._known = set(known)
+    def __init__(self, known: bytes = b"", room_bytes: int = 0) -> None:
+        """``known`` : templates that are there already, as bits; see `to_bits`."""
+        self._known = known
+        self._new: set[int] = set()
         self._room_bytes = room_bytes
 
     def __contains__(self, template: int) -> bool:
-        return template in self._known
+        at, bit = divmod(template, 8)
+        return template in self._new or (at < len(self._known) and bool(self._known[at] >> bit & 1))
 
     def put(self, template: int, n_bytes: int) -> bool:
         """A whole frame of a template passes; gives whether its template is new on the shelf."""
-        if template in self._known or n_bytes > self._room_bytes:
+        if template in self or n_bytes > self._room_bytes:
             return False
-        self._known.add(template)
+        self._new.add(template)
         self._room_bytes -= n_bytes
         return True
 
 
 def to_bits(templates: Iterable[int]) -> bytes:
     """Indices as bits, the lowest first; those beyond ``MAX_BITS_BYTES`` are left out."""
-    bits = sum(1 << template for template in templates if template < 8 * MAX_BITS_BYTES)
-    return bits.to_bytes(-(-bits.bit_length() // 8), "little")
-
-
-def from_bits(data: bytes) -> set[int]:
-    """The indices of ``to_bits``."""
-    return {8 * at + bit for at, byte in enumerate(data) for bit in range(8) if byte >> bit & 1}
+    bits = bytearray()
+    for template in templates:
+        at, bit = divmod(template, 8)
+        if at < MAX_BITS_BYTES:
+            bits.extend(bytes(max(0, at + 1 - len(bits))))
+            bits[at] |= 1 << bit
+    return bytes(bits)

@@ -33,7 +33,7 @@ from workers.errors import BundleError
 from workers.families import Family
 from workers.geometry import Box, Rect
 from workers.kernels.jpeg import NotSpliceable
-from workers.kernels.splice import UNCHANGED, TemplateJpeg, join
+from workers.kernels.splice import UNCHANGED, TemplateJpeg, join, template_head
 from workers.manifest import Manifest
 
 MANIFEST, CROPS, PATCHES = "manifest.json", "crops.u8", "patches.u8"
@@ -74,6 +74,11 @@ class Bundle:
         offsets = map_file(OFFSETS, 8 * n_offsets).view("<i8").astype(np.int64, copy=False)
         self._offsets: I64 = offsets.reshape(manifest.n_templates, -1)
         self._head = bytes.fromhex(manifest.head)
+        if self._head != template_head(manifest.grid):
+            # Its segments and those that we would encode are not of one picture.
+            raise BundleError(
+                f"{self.directory}: was compiled with another JPEG encoder; build it again"
+            )
 
     def require_family(self, family: Family) -> None:
         """Raises BundleError unless the crops are for models of this family."""
@@ -110,6 +115,9 @@ class Bundle:
 
     def _template(self, index: int) -> TemplateJpeg:
         offsets = self._offsets[index]
+        begin = self._offsets[index - 1][-1] if index > 0 else 0
+        if offsets[0] != begin:
+            raise self._damaged(OFFSETS, index)
         try:
             template = TemplateJpeg(self.manifest.grid, self._head, self._segments.data, offsets)
         except NotSpliceable as error:
@@ -122,7 +130,11 @@ class Bundle:
     def frame(self, index: int) -> Image.Image:
         """Template ``index`` as its JPEG shows it, RGB; its patch still has the source's pixels."""
         jpeg = io.BytesIO(join(self.template(index), UNCHANGED))
-        image = Image.open(jpeg).convert("RGB")
+        try:
+            image = Image.open(jpeg).convert("RGB")
+        except (OSError, Image.DecompressionBombError) as error:
+            path = self.directory / SEGMENTS
+            raise BundleError(f"{path}: template {index} cannot be decoded ({error})") from error
         rect = self.patch_rect(index)
         if not rect.is_empty():
             image.paste(Image.fromarray(self.patch(index)), (rect.x0, rect.y0))

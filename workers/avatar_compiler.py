@@ -25,9 +25,8 @@ from workers.kernels.jpeg import JpegSettings, encode_jpeg, split
 from workers.kernels.paste import PASTES, changed_rect
 from workers.kernels.splice import SpliceGrid, intervals
 from workers.manifest import COMPILER_VERSION, Manifest, check_size
+from workers.quality import DEFAULT_QUALITY, MAX_QUALITY
 
-QUALITY = 90
-MAX_QUALITY = 95  #: libjpeg's authors: beyond, files grow and pictures do not get better
 CHROMA = "4:2:0"
 
 PIXEL_COST = 2.0  #: ns to paste and encode one, on a core of 2020
@@ -41,7 +40,7 @@ def compile_avatar(
     avatar_id: str,
     source_version: str,
     family: Family,
-    quality: int = QUALITY,
+    quality: int = DEFAULT_QUALITY,
     chroma: str = CHROMA,
     paste: str = PASTES[0],
 ) -> Manifest:

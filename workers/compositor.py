@@ -17,6 +17,7 @@ from workers.bundles import OpenBundles
 from workers.errors import BundleError, NotFinite
 from workers.families import Family
 from workers.frames import Finisher
+from workers.kernels.jpeg import NotSpliceable
 from workers.kernels.tensors import to_pixels
 from workers.patience import Patience
 from workers.process import WorkerProcess
@@ -97,8 +98,8 @@ class CompositorWorker:
             if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
                 return finisher.change(bundle, frame, prediction), True
             return finisher.jpeg(bundle, frame, prediction, quality), False
-        except (BundleError, NotFinite) as error:
-            code = "BAD_BUNDLE" if isinstance(error, BundleError) else "MODEL_FAILED"
+        except (BundleError, NotSpliceable, NotFinite) as error:
+            code = "MODEL_FAILED" if isinstance(error, NotFinite) else "BAD_BUNDLE"
             serial = ticket.serials[index]
             self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
             return b"", False

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from farm.config import FarmConfig
 from farm.espeak import DEFAULT_VOICE
+from workers.quality import DEFAULT_QUALITY, MAX_QUALITY
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MAX_BATCH_SIZE = 64
-DEFAULT_QUALITY, MAX_QUALITY = 90, 95  #: libjpeg's scale; above 95 files grow for nothing
 MAX_COMPOSITORS = 256
 CONNECT_TIMEOUT_S = 5.0
 DEFAULTS = FarmConfig()

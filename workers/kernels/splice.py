@@ -148,15 +148,16 @@ class TemplateJpeg:
         if offsets.shape != (self.grid.n_segments + 1,) or offsets.dtype != np.int64:
             want = f"int64 ({self.grid.n_segments + 1},)"
             raise NotSpliceable(f"offsets are {offsets.dtype} {offsets.shape}: must be {want}")
-        if offsets[0] < 0 or offsets[-1] > n_bytes or (offsets[1:] - offsets[:-1] < 2).any():
+        # All of them: a difference alone may overflow.
+        is_inside = ((offsets >= 0) & (offsets <= n_bytes)).all()
+        if not is_inside or (offsets[1:] - offsets[:-1] < 2).any():
             raise NotSpliceable(f"offsets do not cut a body of {n_bytes} bytes into segments")
 
     @classmethod
     def parse(cls, jpeg: bytes, grid: SpliceGrid) -> "TemplateJpeg":
         """A template from a whole JPEG.  Raises NotSpliceable when ``grid`` is not its own."""
         parts = split(jpeg)
-        alike = split(encode_jpeg(Image.new("RGB", (1, 1)), grid.settings)).head
-        if parts.head != with_size(alike, grid.width_px, grid.height_px):
+        if parts.head != template_head(grid):
             raise NotSpliceable("the template is of another size, or encoded otherwise")
         return cls(grid, parts.head, parts.body, parts.offsets)
 
@@ -170,6 +171,12 @@ class TemplateJpeg:
         ends = [*self.offsets[rows + segments.column0].tolist(), int(self.offsets[-1])]
         for begin, end in zip(begins, ends, strict=True):
             yield self.body[begin:end]
+
+
+def template_head(grid: SpliceGrid) -> bytes:
+    """What every JPEG of this grid begins with, as this process encodes it."""
+    head = split(encode_jpeg(Image.new("RGB", (1, 1)), grid.settings)).head
+    return with_size(head, grid.width_px, grid.height_px)
 
 
 def splice(template: TemplateJpeg, patch_jpeg: bytes, rect: Rect) -> bytes:

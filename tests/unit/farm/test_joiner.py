@@ -11,7 +11,7 @@ from PIL import Image
 from farm import protocol
 from farm.job_store import Finished, JobStore
 from farm.joiner import Joiner, Shelved, TemplateCache
-from farm.shelf import Shelf, from_bits, to_bits
+from farm.shelf import Shelf, to_bits
 from tests.material import EDGE_BOXES, FAMILY
 from workers.avatar import Bundle
 from workers.frames import Finisher
@@ -26,11 +26,14 @@ def test_bits_say_which_templates_are_known(templates: set[int]) -> None:
     bits = to_bits(templates)
 
     assert len(bits) <= 4_096
-    assert from_bits(bits) == {template for template in templates if template < 32_768}
+    shelf = Shelf(bits)
+    beside = {template + 1 for template in templates} | {0, 40_000, 10**12}
+    for template in templates | beside:
+        assert (template in shelf) == (template in templates and template < 32_768)
 
 
 def test_a_shelf_takes_what_fits_and_keeps_it() -> None:
-    shelf = Shelf({3}, room_bytes=250)
+    shelf = Shelf(to_bits({3}), room_bytes=250)
 
     taken = [shelf.put(template, n_bytes) for template, n_bytes in [(3, 1), (1, 200), (2, 51)]]
 
@@ -210,3 +213,31 @@ def test_a_cache_lets_go_of_what_was_used_longest_ago(
         cache.put(avatar, shelved)
 
     assert [cache.get(avatar) is shelved for avatar in "abc"] == [True, False, True]
+
+
+def test_a_change_that_nobody_asked_for_is_not_joined_with_what_is_cached(
+    edge_bundle: Bundle, frames: list[tuple[bytes, bytes]]
+) -> None:
+    line = Line(edge_bundle, Joiner(Shelved()))
+    keep(line.store, frames)
+    line.send(range(N_FRAMES))
+
+    fresh = Joiner(line.joiner._shelved)
+    fresh.announce()
+
+    with pytest.raises(WireError, match="none was asked for"):
+        fresh.jpeg(0, frames[0][0], is_change=True)
+
+
+def test_a_bundle_that_was_replaced_is_cached_even_if_it_had_no_room(
+    edge_bundle: Bundle, frames: list[tuple[bytes, bytes]]
+) -> None:
+    cache = TemplateCache()
+    cache.put("a", Shelved("of another one", {}))
+    joiner = Joiner(cache.get("a"), keep=lambda shelved: cache.put("a", shelved), job_bytes=0)
+    line = Line(edge_bundle, joiner)
+    keep(line.store, frames)
+    line.send(range(N_FRAMES))
+    joiner.close()
+
+    assert cache.get("a").digest == edge_bundle.manifest.digest

@@ -242,3 +242,38 @@ def test_a_bundle_is_there_and_whole_while_it_is_replaced(tmp_path: Path) -> Non
     assert [writer.returncode for writer in writers] == [0, 0]
     assert n_openings > 10
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "head", ["00", "ffd8", "ffd8ffda0002", "00" * 700], ids=["no SOI", "only SOI", "cut", "zeros"]
+)
+def test_a_head_that_we_would_not_write_is_refused(copy: Path, head: str) -> None:
+    honest = Manifest.from_json((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(replace(honest, head=head).to_json())
+
+    with pytest.raises(BundleError, match="another JPEG encoder; build it again"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("shift", [-(2**62), 2**62, -1, 1])
+@pytest.mark.parametrize("at", [0, 1, -1])
+def test_offsets_that_lead_elsewhere_are_refused(copy: Path, shift: int, at: int) -> None:
+    """Also when whoever changed them has made the checksums right."""
+    offsets = np.fromfile(copy / OFFSETS, "<i8").reshape(4, -1)
+    offsets[1, at] += shift
+    offsets[1, 2::2] += shift if abs(shift) > 1 and at == 1 else 0
+    offsets.tofile(copy / OFFSETS)
+
+    with pytest.raises(BundleError, match="template 1 is damaged"):
+        Bundle(copy).template(1)
+
+
+def test_segments_that_are_no_picture_are_refused_when_decoded(copy: Path) -> None:
+    bundle = Bundle(copy)
+    template = bundle.template(0)
+    body = np.frombuffer(template.body, np.uint8).copy()
+    body[:] = 0
+    bundle._templates[0] = replace(template, body=body.data)
+
+    with pytest.raises(BundleError, match="cannot be decoded"):
+        bundle.frame(0)
