@@ -16,7 +16,7 @@ from workers.bundles import OpenBundles
 from workers.errors import BundleError, NotFinite
 from workers.families import Family
 from workers.frames import Finisher
-from workers.kernels.tensors import to_pixels
+from workers.kernels.tensors import PixelConverter
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
@@ -33,6 +33,7 @@ class CompositorWorker:
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
+        self._converter = PixelConverter()
         self._patience = Patience(FIRST_TICKET_S)
 
     def start(self) -> None:
@@ -90,9 +91,8 @@ class CompositorWorker:
         )
         view = self._rings.get(descriptor.ring).view(descriptor)
         fail_point("compositor.viewed")
-        output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
-        prediction: U8 = to_pixels(output)[0]
-        return prediction
+        output = np.frombuffer(view, np.float32).reshape(self._family.output_shape)
+        return self._converter.rgbx(output)
 
 
 class OpenRings:

@@ -50,8 +50,9 @@ def mouth_of(rng: np.random.Generator) -> U8:
 def composited(bundle: Bundle, index: int, prediction: U8) -> Image.Image:
     """The whole finished picture, from the source's own pixels."""
     frame, box = list(clouds(len(BOXES)))[index], BOXES[index]
-    mouth = face(bundle.crop(index), prediction, box.side, FAMILY)
-    return blend(frame, FRAME, mouth, box, bundle.manifest.paste, FAMILY)
+    paste = bundle.manifest.paste
+    mouth = face(bundle.crop(index), prediction, box.side, paste, FAMILY)
+    return blend(frame, FRAME, mouth, box, paste, FAMILY).convert("RGB")
 
 
 @pytest.mark.parametrize("chroma", ["4:2:0", "4:4:4"])
