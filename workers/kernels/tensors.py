@@ -14,6 +14,8 @@ from workers.arrays import F32, U8
 from workers.errors import NotFinite
 from workers.geometry import Rect
 
+ONE_AS_INTEGER = np.float32(1).view(np.uint32)
+
 
 def visual_tensor(inner_crops: U8, blackout: Rect) -> F32:
     """The U-Net's picture input.
@@ -66,8 +68,8 @@ class PixelConverter:
         if output.shape != self._levels.shape:
             self._levels = np.empty(output.shape, np.uint8)
             self._pixels = np.empty(output.shape[1:], "<u4")
-        # A NaN makes both of them NaN, which is in no range.
-        if not (output.min() >= 0 and output.max() <= 1):
+        # As integers, floats from 0 to 1 are in order; negative ones, infinities and NaN are above.
+        if output.view(np.uint32).max() > ONE_AS_INTEGER:
             output = _clipped(output)
         np.multiply(output, np.float32(255), out=self._levels, casting="unsafe")
         (blue, green, red), pixels = self._levels, self._pixels
