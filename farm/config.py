@@ -47,6 +47,13 @@ def seconds(least: float, most: float) -> Rule:
     return complaint
 
 
+def one_of(*words: str) -> Rule:
+    def complaint(value: object) -> str:
+        return "" if value in words else f"must be one of {', '.join(words)}"
+
+    return complaint
+
+
 def path_text(value: object) -> str:
     is_fine = isinstance(value, str) and "\0" not in value
     return "" if is_fine else "must be a path"
@@ -122,6 +129,7 @@ class AudioSection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompositorsSection:
     count: Annotated[int, whole(0, 256)] = 0
+    kernels: Annotated[str, one_of("fastest", "numpy", "numexpr")] = "fastest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What benchmarks of pixels work on: avatars of one person at several sizes, and a model's output."""
+"""What benchmarks of pixels work on: one person at several sizes, and a model's output."""
 
 import tempfile
 from collections.abc import Iterator

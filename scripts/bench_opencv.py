@@ -10,8 +10,8 @@ from itertools import product
 
 import cv2
 import numpy as np
-
 from bench_rows import cpu_ms
+
 from workers.arrays import F32, U8
 from workers.geometry import Box
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-
 from bench_rows import Row, row, table
+
 from farm.avatars import find_avatar
 from farm.client import Client, JobSpec
 from farm.embedded import embedded_farm

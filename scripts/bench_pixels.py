@@ -15,14 +15,11 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from bench_material import (
     FAMILY,
     PICTURES,
@@ -32,14 +29,14 @@ from bench_material import (
     picture,
     scratch_directory,
 )
-from bench_opencv import OpenCvPath, fastest, variants
+from bench_opencv import OpenCvPath, variants
 from bench_rows import Row, cpu_ms, row, table, value
-from workers.arrays import F32, U8
+from PIL import Image
+
 from workers.avatar import Bundle
 from workers.frames import Finisher
-from workers.geometry import Box
-from workers.kernels.jpeg import JpegSettings, encode_jpeg
-from workers.kernels.tensors import PixelConverter, to_pixels
+from workers.kernels.backends import kernels
+from workers.kernels.tensors import to_pixels
 from workers.stages import StageTimes
 
 SIZES = ((1280, 720), (1920, 1080), (3840, 2160))
@@ -108,7 +105,7 @@ class Case:
         yield from self._sizes()
 
     def _ours(self, bundle: Bundle, kind: str, quality: int | None) -> Work:
-        finisher, converter = Finisher(FAMILY, StageTimes()), PixelConverter()
+        finisher, converter = Finisher(FAMILY, StageTimes()), kernels("fastest").converter()
 
         def jpeg(i: int) -> bytes:
             mouth = converter.rgbx(self.outputs[i]) if kind == "float32" else self.pixels[i]

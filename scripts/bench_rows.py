@@ -16,7 +16,9 @@ def row(value: float, unit: str, **keys: Any) -> Row:
     return {**keys, "value": round(value, 6), "unit": unit}
 
 
-def cpu_ms(works: Mapping[Any, Callable[[], object]], *, rounds: int, times: int) -> dict[Any, float]:
+def cpu_ms(
+    works: Mapping[Any, Callable[[], object]], *, rounds: int, times: int
+) -> dict[Any, float]:
     """Milliseconds of one core that a call of each costs: the median of all rounds.
 
     Counted is the thread's own CPU time, so that neighbours cost caches and no turns.

@@ -16,7 +16,7 @@ from workers.bundles import OpenBundles
 from workers.errors import BundleError, NotFinite
 from workers.families import Family
 from workers.frames import Finisher
-from workers.kernels.tensors import PixelConverter
+from workers.kernels.backends import DEFAULT, kernels
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
@@ -28,12 +28,12 @@ FIRST_TICKET_S = 60.0  #: it takes milliseconds; a machine that swaps takes long
 class CompositorWorker:
     """Pastes and encodes.  Between two tickets it holds open bundles and rings."""
 
-    def __init__(self, process: WorkerProcess, family: Family) -> None:
+    def __init__(self, process: WorkerProcess, family: Family, backend: str = DEFAULT) -> None:
         self._process = process
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
-        self._converter = PixelConverter()
+        self._backend, self._converter = backend, kernels(backend).converter()
         self._patience = Patience(FIRST_TICKET_S)
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class CompositorWorker:
             fail_point("compositor.pasted")
             bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
             quality, frame = ticket.qualities[index] or None, ticket.frames[index]
-            finisher = Finisher(self._family, times)
+            finisher = Finisher(self._family, times, self._backend)
             if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
                 return finisher.change(bundle, frame, prediction), True
             return finisher.jpeg(bundle, frame, prediction, quality), False

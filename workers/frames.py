@@ -7,6 +7,7 @@ from workers.arrays import U8
 from workers.avatar import Bundle
 from workers.families import Family
 from workers.geometry import template_index
+from workers.kernels.backends import DEFAULT, kernels
 from workers.kernels.jpeg import JpegSettings, encode_jpeg
 from workers.kernels.paste import blend, face
 from workers.kernels.splice import changed, splice
@@ -26,13 +27,14 @@ def inner_crops(bundle: Bundle, frames: range, family: Family) -> U8:
 class Finisher:
     """Mouths to JPEG frames, each step timed.
 
-    ``prediction`` is a frame's mouth everywhere: uint8, shape (S, S, 3), RGB, or (S, S, 4), RGBX.  All
+    ``prediction`` is a frame's mouth everywhere: uint8 (S, S, 3), RGB, or (S, S, 4), RGBX.  All
     raise BundleError for a damaged template.
     """
 
-    def __init__(self, family: Family, times: StageTimes) -> None:
+    def __init__(self, family: Family, times: StageTimes, backend: str = DEFAULT) -> None:
         self._family = family
         self._times = times
+        self._kernels = kernels(backend)
 
     def jpeg(self, bundle: Bundle, frame: int, prediction: U8, quality: int | None = None) -> bytes:
         """The finished frame: spliced, or encoded whole where another quality is wanted.
@@ -61,14 +63,14 @@ class Finisher:
             return encode_jpeg(patch, bundle.manifest.grid.settings)
 
     def patch(self, bundle: Bundle, frame: int, prediction: U8) -> Image.Image:
-        """The finished frame's pixels in its template's patch rectangle, RGBX; not if that is empty."""
+        """The finished frame in its template's patch rectangle, RGBX; not if that is empty."""
         index = _template(bundle, frame)
         box, paste = bundle.box(index), bundle.manifest.paste
         with self._times.stage("resize"):
             mouth = face(bundle.crop(index), prediction, box.side, paste, self._family)
         with self._times.stage("blend"):
             patch, at = bundle.patch(index), bundle.patch_rect(index)
-            return blend(patch, at, mouth, box, paste, self._family)
+            return blend(patch, at, mouth, box, paste, self._family, self._kernels.paste_mixed)
 
     def _whole(self, bundle: Bundle, frame: int, prediction: U8, quality: int) -> bytes:
         """Around the mouth it is a copy of a copy: the template's own JPEG is what there is."""

@@ -14,6 +14,7 @@ from workers.compositor import CompositorWorker
 from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
+from workers.kernels.backends import BACKENDS, DEFAULT
 from workers.model import Model
 from workers.process import WorkerProcess
 
@@ -52,7 +53,8 @@ def _serve(arguments: argparse.Namespace) -> None:
             InferenceWorker(process, model, _ring(arguments)).start()
         case "compositor":
             fail_point("compositor.starting")
-            CompositorWorker(process, FAMILIES[arguments.family]).start()
+            family = FAMILIES[arguments.family]
+            CompositorWorker(process, family, arguments.kernels).start()
 
 
 def _ring(arguments: argparse.Namespace) -> RingWriter:
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--family", default="synctalk-328-ave")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)
     parser.add_argument("--ring")
     parser.add_argument("--ring-blocks", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=8)

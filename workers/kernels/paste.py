@@ -9,6 +9,7 @@ A frame is only ever changed within ``changed_rect``; pixels around it are the t
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -58,13 +59,13 @@ def face(canvas: U8, prediction: U8, side_px: int, paste: str, family: Family) -
     if paste == "hard":
         return _with_rim(canvas, prediction, family).resize((side_px, side_px), BICUBIC)
     hole, inner, scale = hole_rect(side_px, family), family.inner, family.canvas_px / side_px
-    seen = tuple(scale * edge for edge in _corners(hole))
+    x0, y0, x1, y1 = (scale * edge for edge in _corners(hole))
     reach = BICUBIC_REACH_PX * max(scale, 1.0)  # Pillow looks farther when it shrinks
-    if inner.x0 + reach <= min(seen) and max(seen) <= inner.x1 - reach:
-        seen = tuple(edge - inner.x0 for edge in seen)
-        source = as_image(prediction)
+    if inner.x0 + reach <= min(x0, y0) and max(x1, y1) <= inner.x1 - reach:
+        source, shift = as_image(prediction), inner.x0
     else:
-        source = _with_rim(canvas, prediction, family)
+        source, shift = _with_rim(canvas, prediction, family), 0
+    seen = (x0 - shift, y0 - shift, x1 - shift, y1 - shift)
     return source.resize((hole.width, hole.height), BICUBIC, seen)
 
 
@@ -75,7 +76,13 @@ def _with_rim(canvas: U8, prediction: U8, family: Family) -> Image.Image:
 
 
 def blend(
-    patch: U8, at: Rect, mouth: Image.Image, box: Box, paste: str, family: Family
+    patch: U8,
+    at: Rect,
+    mouth: Image.Image,
+    box: Box,
+    paste: str,
+    family: Family,
+    paste_mixed: Callable[..., None] = Image.Image.paste,
 ) -> Image.Image:
     """The pixels ``at`` of the frame, mode RGBX, with a mouth in them.
 
@@ -84,6 +91,7 @@ def blend(
     patch : uint8, shape (at.height, at.width, 3): the template's own.  Not modified.
     at : where they are; inside the frame, and holds all of ``changed_rect`` that is.
     mouth : the new pixels of ``changed_rect``, from ``face``.
+    paste_mixed : see `workers.kernels.backends`.
     """
     image = as_image(patch)
     changed = changed_rect(box, paste, family)
@@ -95,9 +103,12 @@ def blend(
         part = strip.clipped_within(visible)
         if not part.is_empty():
             pixels = mouth if part == whole else mouth.crop(_corners(part))
-            levels = mask and mask.crop(_corners(part.moved(-strip.x0, -strip.y0)))
             corner = (part.x0 + changed.x0 - at.x0, part.y0 + changed.y0 - at.y0)
-            image.paste(pixels, corner, levels)
+            if mask is None:
+                image.paste(pixels, corner)
+            else:
+                share = mask.crop(_corners(part.moved(-strip.x0, -strip.y0)))
+                paste_mixed(image, pixels, corner, share)
     return image
 
 

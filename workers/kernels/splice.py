@@ -178,7 +178,7 @@ def splice(template: TemplateJpeg, patch_jpeg: bytes, rect: Rect) -> bytes:
     if segments == NOWHERE:
         return join(template, UNCHANGED)
     body, markers = _renewed(patch_jpeg, template, rect, segments)
-    return _joined(template, segments, _rows(memoryview(body), markers, segments))
+    return _joined(template, segments, _rows(body.data, markers, segments))
 
 
 def changed(patch_jpeg: bytes, template: TemplateJpeg, rect: Rect) -> bytes:

@@ -9,7 +9,15 @@ from tests.material import FAMILY, psnr_db
 from workers.arrays import F64, U8
 from workers.geometry import Box, Rect
 from workers.kernels.crop import crop_canvas
-from workers.kernels.paste import PASTES, blend, changed_rect, face, feather_mask, feather_strips, hole_rect
+from workers.kernels.paste import (
+    PASTES,
+    blend,
+    changed_rect,
+    face,
+    feather_mask,
+    feather_strips,
+    hole_rect,
+)
 
 WHITE = np.full((320, 320, 3), 255, np.uint8)
 
