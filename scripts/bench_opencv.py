@@ -1,7 +1,7 @@
 """The same work as a good engineer does it with OpenCV and libjpeg-turbo: what we compare with.
 
 Frames are decoded in memory; a mouth is resized and written over its box (no feather); the whole
-frame is encoded.  Each step has its variants, and ``fastest`` takes the quickest of all.
+frame is encoded.  Each step has its variants, and the benchmark takes the quickest of all.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from itertools import product
 
 import cv2
 import numpy as np
-from bench_rows import cpu_ms
 
 from workers.arrays import F32, U8
 from workers.geometry import Box
@@ -97,13 +96,3 @@ def variants(
         OpenCvPath(frames, crops, boxes, quality, convert, encode, puts_back)
         for convert, encode, puts_back in product(CONVERTS[kind], ENCODES, (False, True))
     ]
-
-
-def fastest(paths: list[OpenCvPath], predictions: list[np.ndarray]) -> OpenCvPath:
-    """Measured on these predictions."""
-
-    def work(path: OpenCvPath) -> Callable[[], object]:
-        return lambda: [path.jpeg(i, p) for i, p in enumerate(predictions)]
-
-    ms = cpu_ms({n: work(path) for n, path in enumerate(paths)}, rounds=5, times=1)
-    return paths[min(ms, key=lambda n: ms[n])]

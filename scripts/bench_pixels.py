@@ -79,7 +79,7 @@ class Case:
             paste: bundle_of(self.frames, self.boxes, directory / paste, paste, quality)
             for paste in ("hard", "feather")
         }
-        self.outputs = model_outputs(self.bundles["hard"])
+        self.outputs = model_outputs(self.bundles["hard"], N_TEMPLATES)
         self.pixels = list(to_pixels(np.stack(self.outputs)))
 
     def rows(self, rounds: int) -> Iterator[Row]:
@@ -94,7 +94,6 @@ class Case:
         ms = cpu_ms(
             {name: partial(all_frames, work) for name, work in works.items()},
             rounds=rounds,
-            times=1,
         )
         for (path, paste, kind), taken in ms.items():
             keys = {**self.keys, "path": path, "paste": paste, "input": kind}
@@ -123,7 +122,6 @@ class Case:
         ms = cpu_ms(
             {n: partial(all_frames, work_of(path, mouths)) for n, path in enumerate(paths)},
             rounds=5,
-            times=1,
         )
         best = paths[min(ms, key=lambda n: ms[n])]
         keys = {**self.keys, "path": "opencv variant", "input": kind}

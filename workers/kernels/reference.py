@@ -13,8 +13,7 @@ A_PILLOW = -0.5  #: the cubic's parameter in Pillow's BICUBIC
 def resize_bicubic(image: U8, side_px: int) -> U8:
     """A square image at another size as Pillow's BICUBIC gives it, within 1 level.
 
-    Within 2 for one in a thousand pixels of white noise: Pillow-SIMD's weights have 16 bits.
-
+    Of white noise one pixel in a thousand differs by 2: Pillow-SIMD's weights have 16 bits.
 
     ``image`` : uint8, shape (n, n, c).  Rows first, rounded to bytes between the two passes.
     """
