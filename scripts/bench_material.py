@@ -59,7 +59,7 @@ def bundle_of(
 
 
 def model_outputs(bundle: Bundle, n: int) -> list[F32]:
-    """What a model may give: crops of the first templates, a bit flatter; float32 (3, S, S), BGR."""
+    """As from a model: crops of the first templates, a bit flatter; float32 (3, S, S), BGR."""
     inner, outputs = FAMILY.inner, []
     for index in range(n):
         crop = bundle.crop(index)[inner.y0 : inner.y1, inner.x0 : inner.x1, ::-1]

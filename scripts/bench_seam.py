@@ -66,9 +66,7 @@ def measured(directory: Path, n_frames: int) -> Iterator[Row]:
         name: list(predictions(Model.load(path), bundles["hard"], n_frames))
         for name, path in MODELS.items()
     }
-    said["lighter"] = [
-        (n, np.minimum(mouth, LIGHTEST) + LIGHTER_LEVELS) for n, mouth in said["demo"]
-    ]
+    said["lighter"] = [(n, lighter(mouth)) for n, mouth in said["demo"]]
     for model, paste, edge in product(said, PASTES, ("hole", "box")):
         finished, own = steps(bundles[paste], templates, said[model], edge)
         keys = {"model": model, "paste": paste, "edge": edge, "frames": n_frames}
