@@ -18,6 +18,7 @@ from workers.kernels.paste import (
     feather_strips,
     hole_rect,
 )
+from workers.kernels.tensors import as_image
 
 WHITE = np.full((320, 320, 3), 255, np.uint8)
 
@@ -144,6 +145,50 @@ def test_the_mask_is_what_its_plain_reference_says(side: int) -> None:
     assert mask.max() == 255
     if side >= 182:
         assert max(mask[0].max(), mask[:, -1].max()) < 30, "no step at its edge"
+
+
+@pytest.mark.parametrize("side", [1, 7, 40, 60, 96, 97, 182, 243, 300, 601])
+def test_masking_the_edges_alone_gives_what_masking_everything_gives(
+    rng: np.random.Generator, side: int
+) -> None:
+    hole = hole_rect(side, FAMILY)
+    old, new = rng.integers(0, 256, (2, hole.height, hole.width, 3), dtype=np.uint8)
+    masked = Image.fromarray(old)
+    masked.paste(Image.fromarray(new), (0, 0), feather_mask(side, FAMILY))
+    box = Box(-hole.x0, -hole.y0, side)
+
+    ours = blend(old, Rect(0, 0, hole.width, hole.height), as_image(new), box, "feather", FAMILY)
+
+    assert np.array_equal(np.asarray(ours)[..., :3], np.asarray(masked))
+
+
+@pytest.mark.parametrize("side", [40, 96, 131, 182, 300, 328, 601])
+def test_the_hole_is_resized_as_if_with_all_of_its_box(rng: np.random.Generator, side: int) -> None:
+    canvas = rng.integers(0, 256, (328, 328, 3), dtype=np.uint8)
+    prediction = rng.integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    hole = hole_rect(side, FAMILY)
+
+    part = face(canvas, prediction, side, "feather", FAMILY)
+
+    whole = np.asarray(face(canvas, prediction, side, "hard", FAMILY)).astype(int)
+    differ = np.abs(whole[hole.y0 : hole.y1, hole.x0 : hole.x1] - np.asarray(part))[..., :3]
+    assert differ.max() <= 2
+    assert (differ > 1).mean() < 1e-3
+
+
+@pytest.mark.parametrize("box", [Box(780, 420, 330), Box(-40, -30, 182), Box(1800, 1000, 330)])
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_a_hard_mouth_is_the_canvas_resized_and_written_over_the_box(
+    rng: np.random.Generator, demo_frame: U8, box: Box, n_channels: int
+) -> None:
+    """Byte for byte what Pillow's plain calls give."""
+    prediction = rng.integers(0, 256, (320, 320, n_channels), dtype=np.uint8)
+    image = Image.fromarray(crop_canvas(demo_frame, box, FAMILY.canvas_px))
+    image.paste(Image.fromarray(np.ascontiguousarray(prediction[..., :3])), (4, 4))
+    plain = Image.fromarray(demo_frame)
+    plain.paste(image.resize((box.side, box.side), Image.Resampling.BICUBIC), (box.x, box.y))
+
+    assert np.array_equal(pasted(demo_frame, box, "hard", prediction), np.asarray(plain))
 
 
 def test_a_mask_is_made_once_for_each_size() -> None:
