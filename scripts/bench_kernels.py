@@ -40,10 +40,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
         ("mix a feather's edges, box 300", edges(rng, 300)),
         *((f"crop a box of {side}", crops(rng, side)) for side in (182, 300, 600, 1000, 2000)),
     ):
-        ms = wall_ms(
-            {key: on_threads(key[1], work) for key, (work, _) in versions.items()},
-            rounds=arguments.rounds,
-        )
+        ms = timed(versions, arguments.rounds)
         for (backend, threads), taken in ms.items():
             is_used = versions[backend, threads][1]
             keys = {"kernel": kernel, "backend": backend, "threads": threads, "is_used": is_used}
@@ -51,12 +48,14 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def on_threads(n_threads: int, work: Callable[[], object]) -> Callable[[], object]:
-    def run_on_them() -> None:
+def timed(versions: Versions, rounds: int) -> dict[tuple[str, int], float]:
+    """In turns among those of as many threads: changing their number takes longer than a kernel."""
+    ms: dict[tuple[str, int], float] = {}
+    for n_threads in sorted({threads for _, threads in versions}):
         numexpr.set_num_threads(n_threads)
-        work()
-
-    return run_on_them
+        works = {key: work for key, (work, _) in versions.items() if key[1] == n_threads}
+        ms |= wall_ms(works, rounds=rounds)
+    return {key: ms[key] for key in versions}
 
 
 def output_to_pixels(rng: np.random.Generator) -> Versions:

@@ -58,7 +58,7 @@ def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """Columns of text: words to the left, numbers to the right."""
     shown = [list(titles), *([_text(cell) for cell in line] for line in lines)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    is_number = [_is_number(column) for column in zip(*shown[1:], strict=True)]
+    is_number = [_is_number(column[1:]) for column in zip(*shown, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join(
         "  ".join(
