@@ -31,6 +31,7 @@ def child_specs(
         "--model": str(_model_directory(config)),
         "--batch-size": str(config.inference.batch_size),
         "--threads": str(config.inference.threads or n_cores),
+        "--kernels": config.compositors.kernels,
         "--heartbeat-s": str(config.health.heartbeat_s),
         "--silent-s": str(config.health.heartbeat_s * config.health.liveness),
         "--log-times": str(int(config.compositors.log_compositing_times)),

@@ -17,8 +17,8 @@ from workers.bundles import OpenBundles
 from workers.errors import BundleError, NotFinite
 from workers.families import Family
 from workers.frames import Finisher
+from workers.kernels.backends import DEFAULT, kernels
 from workers.kernels.jpeg import NotSpliceable
-from workers.kernels.tensors import to_pixels
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
@@ -35,12 +35,14 @@ class CompositorWorker:
         self,
         process: WorkerProcess,
         family: Family,
+        backend: str = DEFAULT,
         log_times: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._process = process
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
+        self._backend, self._converter = backend, kernels(backend).converter()
         self._patience = Patience(FIRST_TICKET_S)
         self._steps = StepTimes(process.send, log_times)
 
@@ -94,7 +96,7 @@ class CompositorWorker:
             fail_point("compositor.pasted")
             bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
             quality, frame = ticket.qualities[index] or None, ticket.frames[index]
-            finisher = Finisher(self._family, times)
+            finisher = Finisher(self._family, times, self._backend)
             if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
                 return finisher.change(bundle, frame, prediction), True
             return finisher.jpeg(bundle, frame, prediction, quality), False
@@ -113,10 +115,9 @@ class CompositorWorker:
         )
         view = self._rings.get(descriptor.ring).view(descriptor)
         fail_point("compositor.viewed")
-        output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
+        output = np.frombuffer(view, np.float32).reshape(self._family.output_shape)
         with times.stage("convert"):
-            prediction: U8 = to_pixels(output)[0]
-        return prediction
+            return self._converter.rgbx(output)
 
 
 class OpenRings:

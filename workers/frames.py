@@ -7,9 +7,10 @@ from workers.arrays import U8
 from workers.avatar import Bundle
 from workers.families import Family
 from workers.geometry import template_index
+from workers.kernels.backends import DEFAULT, kernels
 from workers.kernels.jpeg import JpegSettings, encode_jpeg
 from workers.kernels.paste import blend, face
-from workers.kernels.splice import UNCHANGED, changed, join
+from workers.kernels.splice import changed, splice
 from workers.stages import StageTimes
 
 
@@ -26,13 +27,14 @@ def inner_crops(bundle: Bundle, frames: range, family: Family) -> U8:
 class Finisher:
     """Mouths to JPEG frames, each step timed.
 
-    ``prediction`` is a frame's mouth everywhere: uint8 (S, S, 3), RGB.  All raise BundleError for a
-    damaged template.
+    ``prediction`` is a frame's mouth everywhere: uint8 (S, S, 3), RGB, or (S, S, 4), RGBX.  All
+    raise BundleError for a damaged template.
     """
 
-    def __init__(self, family: Family, times: StageTimes) -> None:
+    def __init__(self, family: Family, times: StageTimes, backend: str = DEFAULT) -> None:
         self._family = family
         self._times = times
+        self._kernels = kernels(backend)
 
     def jpeg(self, bundle: Bundle, frame: int, prediction: U8, quality: int | None = None) -> bytes:
         """The finished frame: spliced, or encoded whole where another quality is wanted.
@@ -41,32 +43,34 @@ class Finisher:
         """
         if quality is not None and quality != bundle.manifest.quality:
             return self._whole(bundle, frame, prediction, quality)
-        change = self.change(bundle, frame, prediction)
-        template = bundle.template(_template(bundle, frame))
+        index = _template(bundle, frame)
+        jpeg = self._patch_jpeg(bundle, frame, prediction)
         with self._times.stage("splice"):
-            return join(template, change)
+            return splice(bundle.template(index), jpeg, bundle.manifest.changed_rects[index])
 
     def change(self, bundle: Bundle, frame: int, prediction: U8) -> bytes:
         """What tells the finished frame from its template; see `workers.kernels.splice`."""
         index = _template(bundle, frame)
-        if bundle.patch_rect(index).is_empty():
-            return UNCHANGED
-        patch = self.patch(bundle, frame, prediction)
-        manifest = bundle.manifest
-        with self._times.stage("encode"):
-            jpeg = encode_jpeg(patch, manifest.grid.settings)
+        jpeg = self._patch_jpeg(bundle, frame, prediction)
         with self._times.stage("splice"):
-            return changed(jpeg, bundle.template(index), manifest.changed_rects[index])
+            return changed(jpeg, bundle.template(index), bundle.manifest.changed_rects[index])
+
+    def _patch_jpeg(self, bundle: Bundle, frame: int, prediction: U8) -> bytes:
+        if bundle.patch_rect(_template(bundle, frame)).is_empty():
+            return b""
+        patch = self.patch(bundle, frame, prediction)
+        with self._times.stage("encode"):
+            return encode_jpeg(patch, bundle.manifest.grid.settings)
 
     def patch(self, bundle: Bundle, frame: int, prediction: U8) -> Image.Image:
-        """The finished frame's pixels in its template's patch rectangle; not when that is empty."""
+        """The finished frame in its template's patch rectangle, RGBX; not if that is empty."""
         index = _template(bundle, frame)
         box, paste = bundle.box(index), bundle.manifest.paste
         with self._times.stage("resize"):
-            mouth = face(bundle.crop(index), prediction, box.side, self._family)
+            mouth = face(bundle.crop(index), prediction, box.side, paste, self._family)
         with self._times.stage("blend"):
             patch, at = bundle.patch(index), bundle.patch_rect(index)
-            return blend(patch, at, mouth, box, paste, self._family)
+            return blend(patch, at, mouth, box, paste, self._family, self._kernels.paste_mixed)
 
     def _whole(self, bundle: Bundle, frame: int, prediction: U8, quality: int) -> bytes:
         """Around the mouth it is a copy of a copy: the template's own JPEG is what there is."""

@@ -15,6 +15,7 @@ from workers.compositor import CompositorWorker
 from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
+from workers.kernels.backends import BACKENDS, DEFAULT
 from workers.model import Model
 from workers.process import WorkerProcess
 
@@ -54,7 +55,8 @@ def _serve(arguments: argparse.Namespace) -> None:
         case "compositor":
             fail_point("compositor.starting")
             log_times = partial(_log_times, arguments.name) if arguments.log_times else _keep_silent
-            CompositorWorker(process, FAMILIES[arguments.family], log_times).start()
+            family = FAMILIES[arguments.family]
+            CompositorWorker(process, family, arguments.kernels, log_times).start()
 
 
 def _log_times(name: str, line: str) -> None:
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--family", default="synctalk-328-ave")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)
     parser.add_argument("--ring")
     parser.add_argument("--ring-blocks", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=8)

@@ -75,7 +75,8 @@ def worst_db(samples: F32, avatar: Avatar, model: Model) -> float:
             template = frames.template_index(frame, len(boxes))
             at = bundle.patch_rect(template)
             ours = avatar.sources[template].copy()
-            ours[at.y0 : at.y1, at.x0 : at.x1] = finisher.patch(bundle, frame, prediction)
+            patch = np.asarray(finisher.patch(bundle, frame, prediction))
+            ours[at.y0 : at.y1, at.x0 : at.x1] = patch[..., :3]
             theirs = reference.frame(features, frame)[..., ::-1]
             worst = min(worst, box_db(ours, theirs, boxes[_walk(frame, bundle)].rect))
             n += 1

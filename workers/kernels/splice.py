@@ -17,7 +17,7 @@ Markers tell where a segment ends, so no length is sent.  A change of nothing is
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -180,8 +180,12 @@ def template_head(grid: SpliceGrid) -> bytes:
 
 
 def splice(template: TemplateJpeg, patch_jpeg: bytes, rect: Rect) -> bytes:
-    """The JPEG of the template's frame with new pixels in ``rect``; see ``changed``."""
-    return join(template, changed(patch_jpeg, template, rect))
+    """The JPEG of the template's frame with new pixels in ``rect``: ``changed``, then ``join``."""
+    segments = template.grid.segments(rect)
+    if segments == NOWHERE:
+        return join(template, UNCHANGED)
+    body, markers = _renewed(patch_jpeg, template, rect, segments)
+    return _joined(template, segments, _rows(body.data, markers, segments))
 
 
 def changed(patch_jpeg: bytes, template: TemplateJpeg, rect: Rect) -> bytes:
@@ -195,21 +199,32 @@ def changed(patch_jpeg: bytes, template: TemplateJpeg, rect: Rect) -> bytes:
 
     Raises NotSpliceable for a patch of another size or other settings.
     """
-    grid = template.grid
-    segments, patch = grid.segments(rect), grid.patch_rect(rect)
-    if patch.is_empty():
+    segments = template.grid.segments(rect)
+    if segments == NOWHERE:
         return UNCHANGED
-    parts = split(patch_jpeg)
-    if parts.head != with_size(template.head, patch.width, patch.height):
+    body, _ = _renewed(patch_jpeg, template, rect, segments)
+    return CHANGE_HEADER.pack(*segments) + body.tobytes()
+
+
+def _renewed(
+    patch_jpeg: bytes, template: TemplateJpeg, rect: Rect, segments: SegmentRect
+) -> tuple[U8, I64]:
+    """The patch's segments with the markers of their places in the frame, and where those are."""
+    patch = template.grid.patch_rect(rect)
+    head = _patch_head(template.head, patch.width, patch.height)
+    if not patch_jpeg.startswith(head):
         raise NotSpliceable(
             f"not a JPEG of {patch.width} x {patch.height} pixels encoded as the template is"
         )
-    codes = _codes(grid, segments)
-    if len(codes) != len(parts.offsets) - 1:
-        raise NotSpliceable(f"{len(parts.offsets) - 1} segments where {len(codes)} belong")
-    body = np.frombuffer(parts.body, np.uint8).copy()
-    body[parts.offsets[1:] - 1] = codes
-    return CHANGE_HEADER.pack(*segments) + body.tobytes()
+    body = np.frombuffer(patch_jpeg, np.uint8)[len(head) :].copy()
+    markers, codes = find_markers(body), _codes(template.grid, segments)
+    check_markers(body, markers, closing_codes(len(codes)))
+    body[markers + 1] = codes
+    return body, markers
+
+
+#: ``with_size`` walks through the head; an avatar's patches are of few sizes.
+_patch_head = lru_cache(maxsize=256)(with_size)
 
 
 def join(template: TemplateJpeg, change: bytes | memoryview) -> bytes:
@@ -219,7 +234,10 @@ def join(template: TemplateJpeg, change: bytes | memoryview) -> bytes:
     many segments as it announces, all with the markers of their places.  What is inside a segment
     is not looked at: damage there shows in that segment's pixels and in no others.
     """
-    segments, new_rows = _read(change, template.grid)
+    return _joined(template, *_read(change, template.grid))
+
+
+def _joined(template: TemplateJpeg, segments: SegmentRect, new_rows: list[memoryview]) -> bytes:
     before, *after_each = template.outside(segments)
     pieces: list[bytes | memoryview] = [template.head, before]
     for new, after in zip(new_rows, after_each, strict=True):
@@ -242,8 +260,14 @@ def _read(change: bytes | memoryview, grid: SpliceGrid) -> tuple[SegmentRect, li
     body = np.frombuffer(view, np.uint8)
     markers = find_markers(body)
     check_markers(body, markers, _codes(grid, segments))
-    ends = (markers[column1 - column0 - 1 :: column1 - column0] + 2).tolist()
-    return segments, [view[begin:end] for begin, end in pairwise([0, *ends])]
+    return segments, _rows(view, markers, segments)
+
+
+def _rows(body: memoryview, markers: I64, segments: SegmentRect) -> list[memoryview]:
+    """The new segments' bytes, one view for each row."""
+    n_columns = segments.column1 - segments.column0
+    ends = (markers[n_columns - 1 :: n_columns] + 2).tolist()
+    return [body[begin:end] for begin, end in pairwise([0, *ends])]
 
 
 def _codes(grid: SpliceGrid, segments: SegmentRect) -> U8:

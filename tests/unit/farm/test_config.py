@@ -14,6 +14,7 @@ from farm.config import (
     with_overrides,
 )
 from farm.errors import BadRequest
+from workers.kernels.backends import BACKENDS
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 LONGEST = "ipc:///" + "x" * (MAX_SOCKET_PATH_BYTES - 1)
@@ -158,3 +159,14 @@ def test_a_run_directory_too_deep_for_sockets_is_refused() -> None:
     endpoints(FarmConfig(), fits)
     with pytest.raises(BadConfig, match="109 bytes, must be at most 107"):
         endpoints(FarmConfig(), Path(f"{fits}é"))
+
+
+def test_the_kernels_are_those_that_compositors_have() -> None:
+    """Written twice: the daemon, which reads the configuration, does without NumPy."""
+    for backend in BACKENDS:
+        keys = {"compositors.kernels": backend}
+        assert (
+            with_overrides(FarmConfig(), keys, source="the options").compositors.kernels == backend
+        )
+    with pytest.raises(BadConfig, match=f"must be one of {', '.join(BACKENDS)}"):
+        with_overrides(FarmConfig(), {"compositors.kernels": "cuda"}, source="the options")

@@ -14,6 +14,7 @@ from workers.avatar import Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.frames import Finisher, inner_crops
 from workers.geometry import Box, Rect
+from workers.kernels.backends import BACKENDS
 from workers.kernels.jpeg import encode_jpeg
 from workers.kernels.paste import PASTES, blend, face
 from workers.kernels.splice import join
@@ -50,8 +51,9 @@ def mouth_of(rng: np.random.Generator) -> U8:
 def composited(bundle: Bundle, index: int, prediction: U8) -> Image.Image:
     """The whole finished picture, from the source's own pixels."""
     frame, box = list(clouds(len(BOXES)))[index], BOXES[index]
-    mouth = face(bundle.crop(index), prediction, box.side, FAMILY)
-    return blend(frame, FRAME, mouth, box, bundle.manifest.paste, FAMILY)
+    paste = bundle.manifest.paste
+    mouth = face(bundle.crop(index), prediction, box.side, paste, FAMILY)
+    return blend(frame, FRAME, mouth, box, paste, FAMILY).convert("RGB")
 
 
 @pytest.mark.parametrize("chroma", ["4:2:0", "4:4:4"])
@@ -103,6 +105,20 @@ def test_a_template_that_no_mouth_reaches_is_sent_as_it_is(
 
     assert jpeg == encode_jpeg(Image.fromarray(list(clouds(5))[4]), bundle.manifest.grid.settings)
     assert len(finisher.jpeg(bundle, 4, mouth_of(rng), quality=30)) < len(jpeg)
+
+
+@pytest.mark.parametrize("paste", PASTES)
+def test_every_back_end_makes_the_same_frames(
+    tmp_path: Path, rng: np.random.Generator, paste: str
+) -> None:
+    bundle = built(tmp_path, paste=paste)
+    finishers = [Finisher(FAMILY, StageTimes(), backend) for backend in BACKENDS]
+    for index in range(len(BOXES)):
+        prediction = mouth_of(rng)
+
+        jpegs = {finisher.jpeg(bundle, index, prediction) for finisher in finishers}
+
+        assert len(jpegs) == 1
 
 
 def test_the_true_crop_gives_the_template_back(edge_bundle: Bundle, finisher: Finisher) -> None:

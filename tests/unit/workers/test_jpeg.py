@@ -9,6 +9,7 @@ from PIL import Image, ImageFile
 
 from tests.material import clouds, psnr_db
 from workers.kernels.jpeg import MCU_PX, JpegSettings, NotSpliceable, encode_jpeg, split, with_size
+from workers.kernels.tensors import as_image
 
 #: ITU-T T.81, table K.3: counts of codes by length, then the values.
 STANDARD_DC_LUMINANCE = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, *range(12)])
@@ -155,3 +156,12 @@ def test_damage_is_refused_or_leaves_segments(at: int, new: bytes, n_replaced: i
 def test_a_head_without_a_size_is_refused(no_head: bytes) -> None:
     with pytest.raises(NotSpliceable):
         with_size(no_head, 16, 16)
+
+
+def test_a_fourth_byte_of_pixels_changes_nothing(rng: np.random.Generator) -> None:
+    pixels = rng.integers(0, 256, (50, 70, 4), dtype=np.uint8)
+    rgb = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+    for chroma in MCU_PX:
+        settings = JpegSettings(90, chroma, 2)
+
+        assert encode_jpeg(as_image(pixels), settings) == encode_jpeg(rgb, settings)

@@ -9,7 +9,16 @@ from tests.material import FAMILY, psnr_db
 from workers.arrays import F64, U8
 from workers.geometry import Box, Rect
 from workers.kernels.crop import crop_canvas
-from workers.kernels.paste import PASTES, blend, changed_rect, face, feather_mask, hole_rect
+from workers.kernels.paste import (
+    PASTES,
+    blend,
+    changed_rect,
+    face,
+    feather_mask,
+    feather_strips,
+    hole_rect,
+)
+from workers.kernels.tensors import as_image
 
 WHITE = np.full((320, 320, 3), 255, np.uint8)
 
@@ -26,9 +35,15 @@ def pasted(frame: U8, box: Box, paste: str, prediction: U8 | None = None) -> U8:
     canvas = crop_canvas(frame, box, FAMILY.canvas_px)
     inner = FAMILY.inner
     truth = canvas[inner.y0 : inner.y1, inner.x0 : inner.x1]
-    mouth = face(canvas, truth if prediction is None else prediction, box.side, FAMILY)
     everything = Rect(0, 0, frame.shape[1], frame.shape[0])
-    return np.asarray(blend(frame, everything, mouth, box, paste, FAMILY))
+    new = truth if prediction is None else prediction
+    return np.asarray(finished(frame, everything, canvas, new, box, paste))[..., :3]
+
+
+def finished(patch: U8, at: Rect, canvas: U8, prediction: U8, box: Box, paste: str) -> Image.Image:
+    """The pixels ``at`` of the frame, as `workers.frames.Finisher` makes them."""
+    mouth = face(canvas, prediction, box.side, paste, FAMILY)
+    return blend(patch, at, mouth, box, paste, FAMILY)
 
 
 def part(frame: U8, rect: Rect) -> U8:
@@ -95,13 +110,12 @@ def test_the_feather_is_what_its_plain_reference_says(demo_frame: U8, side: int)
     box = Box(700, 300, side)
     canvas = crop_canvas(demo_frame, box, FAMILY.canvas_px)
     prediction = np.ascontiguousarray(canvas[4:324, 4:324][:, ::-1])
-    mouth = face(canvas, prediction, side, FAMILY)
+    mouth = face(canvas, prediction, side, "feather", FAMILY)
 
     ours = pasted(demo_frame, box, "feather", prediction)
 
     rect = changed_rect(box, "feather", FAMILY)
-    hole = hole_rect(side, FAMILY)
-    new = np.asarray(mouth)[hole.y0 : hole.y1, hole.x0 : hole.x1].astype(np.float64)
+    new = np.asarray(mouth)[..., :3].astype(np.float64)
     old = part(demo_frame, rect).astype(np.float64)
     share = plain_mask(side)[..., None] / 255
     expected = np.rint(old + (new - old) * share)
@@ -133,16 +147,59 @@ def test_the_mask_is_what_its_plain_reference_says(side: int) -> None:
         assert max(mask[0].max(), mask[:, -1].max()) < 30, "no step at its edge"
 
 
+@pytest.mark.parametrize("side", [1, 7, 40, 60, 96, 97, 182, 243, 300, 601])
+def test_masking_the_edges_alone_gives_what_masking_everything_gives(
+    rng: np.random.Generator, side: int
+) -> None:
+    hole = hole_rect(side, FAMILY)
+    old, new = rng.integers(0, 256, (2, hole.height, hole.width, 3), dtype=np.uint8)
+    masked = Image.fromarray(old)
+    masked.paste(Image.fromarray(new), (0, 0), feather_mask(side, FAMILY))
+    box = Box(-hole.x0, -hole.y0, side)
+
+    ours = blend(old, Rect(0, 0, hole.width, hole.height), as_image(new), box, "feather", FAMILY)
+
+    assert np.array_equal(np.asarray(ours)[..., :3], np.asarray(masked))
+
+
+@pytest.mark.parametrize("side", [40, 96, 131, 182, 300, 328, 601])
+def test_the_hole_is_resized_as_if_with_all_of_its_box(rng: np.random.Generator, side: int) -> None:
+    canvas = rng.integers(0, 256, (328, 328, 3), dtype=np.uint8)
+    prediction = rng.integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    hole = hole_rect(side, FAMILY)
+
+    part = face(canvas, prediction, side, "feather", FAMILY)
+
+    whole = np.asarray(face(canvas, prediction, side, "hard", FAMILY)).astype(int)
+    differ = np.abs(whole[hole.y0 : hole.y1, hole.x0 : hole.x1] - np.asarray(part))[..., :3]
+    assert differ.max() <= 2
+    assert (differ > 1).mean() < 1e-3
+
+
+@pytest.mark.parametrize("box", [Box(780, 420, 330), Box(-40, -30, 182), Box(1800, 1000, 330)])
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_a_hard_mouth_is_the_canvas_resized_and_written_over_the_box(
+    rng: np.random.Generator, demo_frame: U8, box: Box, n_channels: int
+) -> None:
+    """Byte for byte what Pillow's plain calls give."""
+    prediction = rng.integers(0, 256, (320, 320, n_channels), dtype=np.uint8)
+    image = Image.fromarray(crop_canvas(demo_frame, box, FAMILY.canvas_px))
+    image.paste(Image.fromarray(np.ascontiguousarray(prediction[..., :3])), (4, 4))
+    plain = Image.fromarray(demo_frame)
+    plain.paste(image.resize((box.side, box.side), Image.Resampling.BICUBIC), (box.x, box.y))
+
+    assert np.array_equal(pasted(demo_frame, box, "hard", prediction), np.asarray(plain))
+
+
 def test_a_mask_is_made_once_for_each_size() -> None:
-    assert feather_mask(182, FAMILY) is feather_mask(182, FAMILY)
+    assert feather_strips(182, FAMILY) is feather_strips(182, FAMILY)
 
 
 @pytest.mark.parametrize("paste", PASTES)
 def test_a_patch_of_the_frame_gets_the_same_pixels_as_the_frame(demo_frame: U8, paste: str) -> None:
     box, at = Box(-40, 300, 330), Rect(0, 288, 320, 640)
     canvas = crop_canvas(demo_frame, box, FAMILY.canvas_px)
-    mouth = face(canvas, WHITE, box.side, FAMILY)
 
-    patch = np.asarray(blend(part(demo_frame, at), at, mouth, box, paste, FAMILY))
+    patch = np.asarray(finished(part(demo_frame, at), at, canvas, WHITE, box, paste))[..., :3]
 
     assert np.array_equal(patch, part(pasted(demo_frame, box, paste, WHITE), at))
