@@ -17,11 +17,13 @@ from farm.errors import AvatarRefused, SourceUnusable
 from farm.paths import Paths
 from farm.signals import raise_if_ended
 from workers.arrays import U8
-from workers.avatar import COMPILER_VERSION, MANIFEST, Bundle, Manifest, is_avatar_id
+from workers.avatar import MANIFEST, Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import Family
 from workers.geometry import Box
+from workers.manifest import COMPILER_VERSION, Manifest, is_avatar_id
+from workers.quality import DEFAULT_QUALITY
 
 Paste: TypeAlias = Literal["hard", "feather"]
 Bar: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -33,7 +35,7 @@ READER_VERSION = 1  #: raise it when the same files would give other frames or b
 class BuildOptions:
     """What else decides about the bundle."""
 
-    quality: int = 90  #: of JPEGs, 1..95
+    quality: int = DEFAULT_QUALITY  #: of JPEGs, 1..95
     paste: Paste = "feather"  #: how mouths are put into frames
     box_order: BoxOrder | None = None  #: of coords.pkl; None: find out
     family: Family = DEMO_FAMILY  #: of the models that will paint
@@ -47,10 +49,6 @@ class BuildReport:
     is_new: bool
     notes: tuple[str, ...]  #: what may be worth a look
     elapsed_s: float
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.bundle.directory.iterdir())
 
 
 @contextmanager
@@ -103,14 +101,14 @@ def _compile(
 ) -> Manifest:
     with bar(f"building the avatar {target.name}", source.n_templates) as advance:
         try:
-            # The one place where the bundle's own settings are handed on: quality=options.quality
-            # and paste=options.paste belong here as soon as the compiler knows them.
             return compile_avatar(
                 _told(source.templates(), advance),
                 target,
                 avatar_id=target.name,
                 source_version=version,
                 family=options.family,
+                quality=options.quality,
+                paste=options.paste,
             )
         except ValueError as error:
             raise SourceUnusable(f"{source.directory}: {error}") from error

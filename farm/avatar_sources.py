@@ -19,8 +19,8 @@ from farm.box_files import BoxOrder, read_coords, read_landmarks, read_rects
 from farm.errors import SourceUnusable
 from farm.pictures import SUFFIXES, read_rgb, size_of
 from workers.arrays import U8
-from workers.avatar import check_size
 from workers.geometry import Box
+from workers.manifest import check_size
 
 Frames: TypeAlias = dict[int, Path]  #: by number, in order
 

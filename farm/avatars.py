@@ -12,11 +12,12 @@ from farm.demo.look import LOOKS, Look
 from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
 from workers.arrays import U8
-from workers.avatar import COMPILER_VERSION, MANIFEST, Bundle, is_avatar_id
+from workers.avatar import MANIFEST, Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import FAMILIES
 from workers.geometry import Box
+from workers.manifest import COMPILER_VERSION, is_avatar_id
 
 DEMO_ID = "demo"
 DEMO_SOURCE_VERSION = f"drawing {DRAWING_VERSION}"
@@ -77,11 +78,13 @@ def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], Non
     return Bundle(directory)
 
 
-def current_drawing(directory: Path) -> Bundle | None:
+def current_drawing(
+    directory: Path, open_bundle: Callable[[Path], Bundle] = Bundle
+) -> Bundle | None:
     """The cached bundle; None when it is not there, damaged, or not what we would draw today."""
     try:
-        bundle = Bundle(directory)
-    except BundleError:
+        bundle = open_bundle(directory)
+    except (BundleError, OSError):
         return None
     made_by = (bundle.manifest.source_version, bundle.manifest.compiler_version)
     return bundle if made_by == (DEMO_SOURCE_VERSION, COMPILER_VERSION) else None

@@ -26,6 +26,7 @@ from farm.job_desk import JobDesk
 from farm.journal import JournalFailed
 from farm.outbox import Outbox
 from farm.paths import Paths
+from farm.restorer import Restorer
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from farm.worker_desk import WorkerDesk
@@ -40,9 +41,7 @@ KEEP_ALIVE_S = 2.0
 LINGER_S = 4.0  #: for clients to take their last frames, once the farm ends; less than a hang
 MESSAGES_A_TURN = 64  #: from one socket before the other one is looked at
 MAX_JOBS_SHOWN = 32  #: ids in a report: a header has an end
-CLIENT_QUEUE = (
-    64  #: messages of one client that may wait to be read; the rest waits with the client
-)
+CLIENT_QUEUE = 64  #: messages of one client that may wait to be read; the rest waits with it
 
 
 class Broker:
@@ -103,12 +102,18 @@ class Broker:
         self._was_ready = False
         self._has_drained = False
         self._next_tick = self._next_keep_alive = self._next_beat = self._begin
-        self._catalog = catalog
+        self._restorer = Restorer(
+            keeper=keeper,
+            catalog=catalog,
+            jobs=self._jobs,
+            events=self._events,
+            settle=self._settle,
+        )
 
     def run(self) -> None:
         """Until the supervisor is gone."""
         fail_point("broker.starting")
-        self._jobs.restore(self._catalog, self._settle)
+        self._restorer.restore()
         fail_point("broker.restored")
         while True:
             if self._life_fd in self._wait(self._next_tick - time.monotonic()):
@@ -248,6 +253,7 @@ class Broker:
             workers=dict(state.n_workers_by_role()),
             frames_sent=self._jobs.frames_sent,
             uptime_s=time.monotonic() - self._begin,
+            steps=self._desk.steps.summary(),
         )
 
     # Commands.
@@ -257,8 +263,8 @@ class Broker:
             return
         match command:
             case todo.KeepResult():
-                jpeg = self._desk.take_jpeg(command.slot)
-                self._jobs.stores[command.serial].keep_jpeg(command.frame, jpeg)
+                finished = self._desk.take_finished(command.slot)
+                self._jobs.stores[command.serial].keep_frame(command.frame, finished)
                 fail_point("broker.result_kept")
             case todo.KillWorker():
                 self._control.send({"kind": "kill", "pid": command.pid})

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -26,11 +27,13 @@ import numpy as np
 
 from farm import protocol
 from farm.errors import BadRequest, FarmError
+from farm.job_errors import FarmLost, JobFailed, JobRefused
+from farm.joiner import Joiner, TemplateCache
 from farm.media.audio import open_speech
-from farm.remote_job import FarmLost, JobFailed, JobRefused, RemoteJob
+from farm.remote_job import RemoteJob
 from workers import wire
 from workers.arrays import F32
-from workers.avatar import is_avatar_id
+from workers.manifest import is_avatar_id
 from workers.transport import Endpoint, Waiter, dealer
 
 __all__ = [
@@ -71,6 +74,7 @@ class JobSpec:
     job_id: str | None = None  #: yours to choose; None: a random one
     priority: int = 0  #: higher goes first
     deadline_s: float | None = None  #: give up after so long
+    quality: int | None = None  #: of the JPEGs, 1..95; None: the avatar's own, far quicker
 
 
 class Client:
@@ -94,6 +98,7 @@ class Client:
         self._answers: deque[Any] = deque()  #: to the question that is being asked
         self._awaited: tuple[type, ...] = ()
         self._asked_about = ""
+        self._templates = TemplateCache()
         self.is_closed = False
         self.last_heard = self._last_tried = time.monotonic()
         try:
@@ -121,6 +126,8 @@ class Client:
             avatar=spec.avatar,
             priority=spec.priority,
             deadline_s=spec.deadline_s,
+            quality=spec.quality,
+            joiner=self._joiner(spec.avatar),
         )
         self.last_heard = time.monotonic()  # the farm owes us nothing while we ask for nothing
         try:
@@ -133,6 +140,11 @@ class Client:
             self.send(protocol.Cancel(job_id=job_id))
             raise
         return job
+
+    def _joiner(self, avatar: str) -> Joiner | None:
+        if "patch" not in self.welcome.encodings:
+            return None
+        return Joiner(self._templates.get(avatar), keep=partial(self._templates.put, avatar))
 
     def farm_status(self, timeout_s: float = 5.0) -> protocol.FarmReport:
         """The farm's own state."""

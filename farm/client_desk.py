@@ -15,8 +15,9 @@ from farm.allowance import Allowance, cost
 from farm.catalog import Catalog
 from farm.errors import UnknownAvatar
 from farm.job_desk import STORAGE_RETRY_S, JobDesk
-from farm.job_store import SAMPLE_BYTES, JobStore
+from farm.job_store import JobStore
 from farm.jobs import NOBODY, Job
+from farm.open_rules import refusal, refused_line
 from farm.outbox import Outbox
 from farm.state import FarmState
 from workers import wire
@@ -125,12 +126,14 @@ class ClientDesk:
     def _resume(self, client: bytes, wanted: protocol.Resume) -> None:
         if wanted.credit < 0 or wanted.next_frame < 0:
             raise wire.WireError("BAD_MESSAGE", "credit and next_frame must be at least 0")
+        if (reason := refused_line(wanted)) is not None:
+            raise wire.WireError("BAD_MESSAGE", reason)
         ended = self._jobs.ended.get(wanted.job_id)
         if wanted.job_id not in self._state.jobs and ended is not None:
-            self._jobs.send_again(ended, client, wanted.next_frame, wanted.attempt)
+            self._jobs.send_again(ended, client, wanted.next_frame, wanted)
             return
         if (job := self._state.jobs.get(wanted.job_id)) is not None:
-            self._jobs.stores[job.serial].attempt = wanted.attempt
+            self._jobs.stores[job.serial].meet(wanted)
         self._events.append(
             happened.JobResumed(
                 client=client,
@@ -141,11 +144,10 @@ class ClientDesk:
         )
 
     def _open(self, client: bytes, wanted: protocol.Open) -> None:
-        refusal = _refusal(wanted)
         try:
-            if refusal is not None:
-                raise wire.WireError("BAD_MESSAGE", refusal)
-            bundle, manifest = self._catalog.find(wanted.avatar)
+            if (reason := refusal(wanted)) is not None:
+                raise wire.WireError("BAD_MESSAGE", reason)
+            bundle = self._catalog.find(wanted.avatar)
         except wire.WireError as error:
             self._refuse(client, wanted, error.code, str(error))
             return
@@ -155,7 +157,7 @@ class ClientDesk:
         except BundleError as error:
             self._refuse(client, wanted, "BAD_BUNDLE", str(error))
             return
-        store = JobStore(wanted, bundle, manifest)
+        store = JobStore(wanted, bundle)
         if not self._finds_it_again(client, store):
             self._begin(client, store)
 
@@ -167,7 +169,7 @@ class ClientDesk:
             is_same = self._jobs.stores[job.serial].fingerprint == store.fingerprint
             if not is_same or not self._is_free(job, client):
                 return False  # the scheduler calls it a conflict
-            self._jobs.stores[job.serial].attempt = wanted.attempt
+            self._jobs.stores[job.serial].meet(wanted)
             self._events.append(
                 happened.JobResumed(
                     client=client, job_id=job.job_id, next_frame=None, credit=wanted.credit
@@ -178,7 +180,7 @@ class ClientDesk:
         if ended is None or not ended.is_done:
             return False  # what failed may be tried again
         if ended.fingerprint == store.fingerprint:
-            self._jobs.send_again(ended, client, ended.n_taken, wanted.attempt)
+            self._jobs.send_again(ended, client, ended.n_taken, wanted)
         else:
             self._refuse(client, wanted, "CONFLICT", "another job of this id was finished")
         return True
@@ -291,20 +293,3 @@ class ClientDesk:
                 total_frames=job.total_frames,
             ),
         )
-
-
-def _refusal(wanted: protocol.Open) -> str | None:
-    """What is wrong with an Open; None when nothing is."""
-    if not protocol.JOB_ID.fullmatch(wanted.job_id):
-        return f"job_id must be 1..{protocol.MAX_ID_CHARS} of letters, digits, spaces and .:@_+-"
-    if wanted.sample_format not in SAMPLE_BYTES:
-        return f"sample_format must be one of {', '.join(SAMPLE_BYTES)}"
-    if wanted.first_frame < 0:
-        return "first_frame must be at least 0"
-    if wanted.credit < 0:
-        return "credit must be at least 0"
-    if not -100 <= wanted.priority <= 100:
-        return "priority must be -100..100"
-    if wanted.deadline_s is not None and not 0 < wanted.deadline_s < 1e9:
-        return "deadline_s must be above 0"
-    return None

@@ -1,34 +1,31 @@
-"""Wires a farm together: where it runs, who runs in it, who is told how it fares.
+"""Wires a farm together: where it runs, and who is told how it fares.
 
 The environment and the process's signals are touched here and nowhere below.
 """
 
 import fcntl
-import json
 import logging
 import os
 import resource
 import secrets
 import signal
 import stat
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from farm import systemd
+from farm.children import child_specs
 from farm.config import BadConfig, Endpoints, FarmConfig, endpoints
 from farm.errors import FarmError
-from farm.paths import DEMO_MODEL, Paths
-from farm.restart import END_SIGNALS, ChildSpec, Incarnation, Orders, Phase
-from farm.supervisor import BROKER, Supervisor
-from shm.layout import RingLayout
+from farm.paths import Paths
+from farm.profiling import NO_PROFILING, Profiling
+from farm.restart import END_SIGNALS, Orders, Phase
+from farm.supervisor import Supervisor
 from shm.sweep import sweep
-from workers.families import FAMILIES
 
-FAMILY = FAMILIES["synctalk-328-ave"]
 LOCK_NAME = "farm.lock"
 
 # A pool for each library in each process would be a stall: cores times processes threads.
@@ -57,6 +54,7 @@ def run(
     paths: Paths,
     life_fd: int | None = None,
     on_ready: Callable[[Endpoints], None] = lambda _urls: None,
+    profiling: Profiling = NO_PROFILING,
 ) -> int:
     """Run a farm until it is told to end; gives the exit code.
 
@@ -90,7 +88,7 @@ def run(
             parent_life_fd=life_fd,
             on_phase=partial(_tell, environment, lambda: on_ready(urls)),
         )
-        return Supervisor(specs, orders).run()
+        return Supervisor([profiling.over(spec) for spec in specs], orders).run()
 
 
 def raise_open_files() -> None:
@@ -119,99 +117,6 @@ def _is_ours(directory: Path) -> bool:
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What children inherit: one thread a pool, and no voice with systemd."""
     return {k: v for k, v in environment.items() if k != "NOTIFY_SOCKET"} | ONE_THREAD
-
-
-# Who runs in it
-
-
-def child_specs(
-    config: FarmConfig, paths: Paths, urls: Endpoints, *, n_cores: int
-) -> list[ChildSpec]:
-    """Every process of the farm, the broker first."""
-    n_workers = {
-        "audio": config.audio.workers,
-        "inference": 1,  # one for each device; the CPU is one
-        "compositor": config.compositors.count or max(1, n_cores - 1),
-    }
-    common = {
-        "--broker": urls.worker,
-        "--model": str(_model_directory(config)),
-        "--batch-size": str(config.inference.batch_size),
-        "--threads": str(config.inference.threads or n_cores),
-        "--heartbeat-s": str(config.health.heartbeat_s),
-        "--silent-s": str(config.health.heartbeat_s * config.health.liveness),
-    }
-    ring = RingLayout(
-        n_blocks=config.inference.ring_blocks,
-        slots_per_block=config.inference.batch_size,
-        slot_bytes=FAMILY.slot_bytes,
-    )
-    broker = ChildSpec(
-        name=BROKER,
-        role=BROKER,
-        command=partial(_broker_command, urls, paths, _broker_config(config, n_workers)),
-    )
-    return [broker] + [
-        ChildSpec(
-            name=f"{role}-{index}",
-            role=role,
-            command=partial(_worker_command, role, f"{role}-{index}", common, ring),
-            makes_ring=ring if role == "inference" else None,
-        )
-        for role, count in n_workers.items()
-        for index in range(count)
-    ]
-
-
-def _broker_config(config: FarmConfig, n_workers: Mapping[str, int]) -> str:
-    sections = {name: asdict(getattr(config, name)) for name in ("limits", "health", "journal")}
-    return json.dumps({**sections, "workers": n_workers})
-
-
-def _broker_command(
-    urls: Endpoints, paths: Paths, config_json: str, incarnation: Incarnation
-) -> list[str]:
-    options = {
-        "--client-endpoint": urls.client,
-        "--worker-endpoint": urls.worker,
-        "--control-fd": str(incarnation.control_fd),
-        "--life-fd": str(incarnation.life_fd),
-        "--data": str(paths.data.absolute()),
-        "--cache": str(paths.cache.absolute()),
-        "--config-json": config_json,
-    }
-    if paths.state is not None:
-        options["--state-dir"] = str(paths.state.absolute())
-    return _python("farm.broker", options)
-
-
-def _worker_command(
-    role: str, name: str, common: Mapping[str, str], ring: RingLayout, incarnation: Incarnation
-) -> list[str]:
-    options = {
-        "--role": role,
-        "--name": name,
-        "--life-fd": str(incarnation.life_fd),
-        **common,
-    }
-    if incarnation.ring is not None:
-        options["--ring"] = incarnation.ring
-        options["--ring-blocks"] = str(ring.n_blocks)
-        options["--epoch"] = str(incarnation.number)
-    return _python("workers.main", options)
-
-
-def _python(module: str, options: Mapping[str, str]) -> list[str]:
-    # -P: the names farm, workers and shm are common; one in the current directory is not ours.
-    words = [word for option in options.items() for word in option]
-    return [sys.executable, "-P", "-m", module, *words]
-
-
-def _model_directory(config: FarmConfig) -> Path:
-    directory = Path(config.model.directory or DEMO_MODEL).absolute()
-    if not directory.is_dir():
-        raise BadConfig(f"model.directory = {str(directory)!r}: there is no such directory")
-    return directory
 
 
 # Where it runs

@@ -6,28 +6,27 @@ The order of a turn: what it promises is committed, and only then do its words l
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict
 
 from farm import commands as todo
 from farm import events as happened
 from farm import protocol
-from farm.catalog import Catalog
-from farm.durable import Durable, Keeper
+from farm.durable import Keeper
 from farm.ended_jobs import Ended, EndedJobs
-from farm.errors import UnknownAvatar
-from farm.job_store import SAMPLE_BYTES, JobStore, first_sample_of
+from farm.job_store import SAMPLE_BYTES, JobStore
 from farm.journal import Entry, JournalFailed
 from farm.outbox import Outbox
 from farm.state import FarmState
 from workers.errors import BundleError
 from workers.features.windows import FPS
+from workers.kernels.jpeg import NotSpliceable
 
 FRAMES_A_MESSAGE = 16
+OF_ITS_LINE = frozenset(
+    {"attempt", "encoding", "template_digest", "known_templates", "template_bytes"}
+)
 RETRYABLE = frozenset({"STORAGE"})
 STORAGE_RETRY_S = 30.0
-MAX_BROKERS = 10  #: that die under a job, in a row, before a frame of it is acknowledged
 
 
 class JobDesk:
@@ -69,14 +68,21 @@ class JobDesk:
         store.end()
         self._keeper.end_speech(job_id, store.n_samples)
 
-    def send_again(self, job: Ended, client: bytes, next_frame: int, attempt: int) -> None:
+    def send_again(
+        self, job: Ended, client: bytes, next_frame: int, wanted: protocol.Open | protocol.Resume
+    ) -> None:
         """To a client that may have missed the end of its job."""
         job.client = client
         self.ended.take(job, next_frame)
         if job.tail is not None:
-            job.tail.attempt = attempt
+            job.tail.meet(wanted)
+            job.tail.begin_line()
             self._outbox.tell(client, self._accepted_as(job.job_id, job.tail, 0, job.n_taken))
-            self._send(client, job.job_id, job.tail, job.missing)
+            try:
+                self._send(client, job.job_id, job.tail, job.missing)
+            except (BundleError, NotSpliceable) as error:
+                self._outbox.tell(client, _bad_bundle(job, job.tail, error))
+                return
         self._outbox.tell(client, job.message)
 
     def take(self, client: bytes, job_id: str, frames: int, next_frame: int | None) -> None:
@@ -95,8 +101,7 @@ class JobDesk:
             case todo.AttachJob():
                 self._attach(command)
             case todo.SendFrames():
-                store = self.stores[command.serial]
-                self._send(command.client, command.job_id, store, command.frames)
+                self._send_frames(command)
             case todo.ForgetFrames():
                 self.stores[command.serial].forget_before(command.before)
                 self._keeper.acknowledge(command.job_id, command.before)
@@ -139,7 +144,7 @@ class JobDesk:
             Entry(
                 job_id=opened.job_id,
                 fingerprint=store.fingerprint,
-                options=asdict(opened),
+                options={key: x for key, x in asdict(opened).items() if key not in OF_ITS_LINE},
                 deadline=None if deadline_s is None else time.time() + deadline_s,
                 next_frame=opened.first_frame,
             )
@@ -164,14 +169,39 @@ class JobDesk:
             next_sample=store.n_samples,
             has_ended=store.has_ended,
             attempt=store.attempt,
+            quality=store.opened.quality or store.manifest.quality,
+            path="spliced" if store.is_spliced else "whole",
+            encoding="patch" if store.is_patch else "whole",
+            digest=store.digest,
+            n_templates=store.manifest.n_templates,
+            chroma=store.manifest.chroma,
+            interval=store.manifest.interval,
         )
 
+    def _send_frames(self, command: todo.SendFrames) -> None:
+        store = self.stores[command.serial]
+        try:
+            self._send(command.client, command.job_id, store, command.frames)
+        except (BundleError, NotSpliceable) as error:
+            # Its template was damaged after its compositor had read it.
+            message = store.without_paths(str(error))
+            failed = happened.WorkFailed(
+                worker=b"", serial=command.serial, code="BAD_BUNDLE", message=message
+            )
+            self._events.append(failed)
+
     def _send(self, client: bytes, job_id: str, store: JobStore, frames: range) -> None:
-        jpegs = store.jpegs(frames)
-        self.frames_sent += len(jpegs)
-        for k in range(0, len(jpegs), FRAMES_A_MESSAGE):
-            header = protocol.Frames(job_id=job_id, first=frames.start + k)
-            self._outbox.tell(client, header, jpegs[k : k + FRAMES_A_MESSAGE])
+        leaving = store.leaving(frames)
+        self.frames_sent += len(leaving)
+        for k in range(0, len(leaving), FRAMES_A_MESSAGE):
+            some = leaving[k : k + FRAMES_A_MESSAGE]
+            is_change = [frame.is_change for frame in some]
+            header = protocol.Frames(
+                job_id=job_id,
+                first=frames.start + k,
+                is_change=is_change if any(is_change) else [],
+            )
+            self._outbox.tell(client, header, [frame.payload for frame in some])
 
     def _finish(self, command: todo.FinishJob) -> None:
         store = self.stores.pop(command.serial)
@@ -189,9 +219,9 @@ class JobDesk:
         )
         self.ended.add(job)
         if job.tail is None:
-            self._end(job)
+            self.end(job)
 
-    def _end(self, job: Ended) -> None:
+    def end(self, job: Ended) -> None:
         """Nothing of it is needed any more but the memory that it was."""
         outcome = {"kind": type(job.message).__name__, **asdict(job.message)}
         self._keeper.end(job.job_id, job.key, outcome)
@@ -201,7 +231,7 @@ class JobDesk:
     def commit(self) -> None:
         """Keep what this turn promised; what cannot be kept is not promised."""
         for job in self.ended.settled(time.monotonic()):
-            self._end(job)
+            self.end(job)
         try:
             self._keeper.commit()
             self._has_complained = False
@@ -238,85 +268,15 @@ class JobDesk:
         for job_id in self.ended.forget_old(time.monotonic()):
             self._keeper.forget(job_id)
 
-    def restore(self, catalog: Catalog, settle: Callable[[], None]) -> None:
-        """Take over the jobs of the broker before."""
-        for entry in self._keeper.entries():
-            if entry.outcome is not None:
-                self._remember(entry, _outcome(entry.outcome))
-                continue
-            if entry.n_brokers >= MAX_BROKERS:
-                message = f"{entry.n_brokers} brokers died while it ran, and it got no further"
-                self._give_up(entry, "POISON", message)
-                continue
-            self._keeper.take_over(entry.job_id)
-            try:
-                self._restore(entry, catalog)
-            except (UnknownAvatar, BundleError, LookupError, TypeError) as error:
-                self._give_up(entry, "BAD_BUNDLE", str(error))
-            else:
-                settle()
-            self.opening = None
-        self.commit()  # before anything can kill us: that counts
 
-    def _restore(self, entry: Entry, catalog: Catalog) -> None:
-        assert isinstance(self._keeper, Durable), "others have no entries"
-        wanted: Any = entry.options
-        opened = replace(protocol.Open(**wanted), first_frame=entry.next_frame)
-        bundle, manifest = catalog.find(opened.avatar)
-        sample_bytes = SAMPLE_BYTES[opened.sample_format]
-        n_bytes = self._keeper.reopen(entry.key, sample_bytes)
-        begin = first_sample_of(entry.next_frame, n_bytes // sample_bytes)
-        store = JobStore(opened, bundle, manifest, first_sample=begin)
-        store.key = entry.key
-        if store.fingerprint != entry.fingerprint:
-            raise BundleError(f"avatar {opened.avatar} was replaced while the job ran")
-        store.hear_again(_chunks(self._keeper, entry.key, begin * sample_bytes, n_bytes))
-        has_ended = entry.total_samples is not None and store.n_samples >= entry.total_samples
-        if has_ended:
-            store.end()
-        self.opening = store
-        now = time.monotonic()
-        self._events.append(
-            happened.JobRestored(
-                job_id=entry.job_id,
-                avatar=opened.avatar,
-                priority=opened.priority,
-                deadline=None if entry.deadline is None else now + entry.deadline - time.time(),
-                first_frame=entry.next_frame,
-                first_span=store.first_span,
-                n_samples=store.n_samples,
-                n_ready_spans=store.n_ready_spans,
-                total_frames=store.total_frames if has_ended else None,
-            )
-        )
-
-    def _give_up(self, entry: Entry, code: str, message: str) -> None:
-        failed = protocol.Failed(job_id=entry.job_id, code=code, message=message, retryable=False)
-        self._end(self._remember(entry, failed))
-
-    def _remember(self, entry: Entry, message: protocol.Done | protocol.Failed) -> Ended:
-        age_s = max(0.0, time.time() - entry.ended) if entry.ended is not None else 0.0
-        job = Ended(
-            job_id=entry.job_id,
-            fingerprint=entry.fingerprint,
-            message=message,
-            at=time.monotonic() - age_s,
-            key=entry.key,
-            n_taken=message.frames,
-        )
-        self.ended.add(job)
-        return job
-
-
-def _chunks(keeper: Durable, key: int, begin: int, end: int) -> Iterator[bytes]:
-    for at in range(begin, end, protocol.MAX_CHUNK_BYTES):
-        yield keeper.speech(key, at, min(protocol.MAX_CHUNK_BYTES, end - at))
-
-
-def _outcome(outcome: dict[str, Any]) -> protocol.Done | protocol.Failed:
-    fields = dict(outcome)
-    kind = protocol.Done if fields.pop("kind") == "Done" else protocol.Failed
-    return kind(**fields)
+def _bad_bundle(job: Ended, tail: JobStore, error: Exception) -> protocol.Failed:
+    return protocol.Failed(
+        job_id=job.job_id,
+        code="BAD_BUNDLE",
+        message=tail.without_paths(str(error)),
+        retryable=False,
+        frames=job.n_taken,
+    )
 
 
 def _last_word(command: todo.FinishJob, store: JobStore) -> protocol.Done | protocol.Failed:

@@ -8,13 +8,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from farm.protocol import MAX_CHUNK_BYTES, Open
+from farm.protocol import MAX_CHUNK_BYTES, Open, Resume
+from farm.shelf import Shelf
 from workers.arrays import F32
-from workers.avatar import Manifest
+from workers.avatar import Bundle
 from workers.features.mel import n_columns
 from workers.features.rows import FeatureRows, first_span_needed
 from workers.features.spans import (
@@ -25,34 +26,43 @@ from workers.features.spans import (
     n_spans,
 )
 from workers.features.windows import n_frames, n_windows
+from workers.geometry import template_index
+from workers.kernels.splice import join
+from workers.manifest import Manifest
 from workers.wire import WireError
 
 SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 
 
+class Finished(NamedTuple):
+    """A frame as a compositor made it."""
+
+    payload: bytes  #: a JPEG, or
+    is_change: bool  #: what tells it from its template's; see `workers.kernels.splice`
+
+
 class JobStore:
     """One job's bytes.  Decisions about them are the scheduler's."""
 
-    def __init__(
-        self, opened: Open, bundle: Path, manifest: Manifest, *, first_sample: int = 0
-    ) -> None:
+    def __init__(self, opened: Open, bundle: Bundle, *, first_sample: int = 0) -> None:
         """``first_sample`` : what is heard begins there; see `first_sample_of`."""
         self.opened = opened
         self.key = 0  #: of its speech in the journal
-        self.attempt = opened.attempt  #: the client's last
         self.first_span = first_span_needed(opened.first_frame)
-        self.fingerprint = fingerprint(opened, manifest)
-        self.bundle = str(bundle)
-        self.manifest = manifest
-        self.digest = manifest.digest
+        self.fingerprint = fingerprint(opened, bundle.manifest)
+        self.directory = str(bundle.directory)
+        self.manifest = bundle.manifest
+        self.digest = self.manifest.digest
+        self._bundle = bundle
         self.begin = time.monotonic()
         self.stage_ms: dict[str, float] = {}
         self._cutter = SpanCutter(self.first_span, first_sample)
         self._spans: dict[int, Span] = {}
         self._rows = FeatureRows(self.first_span)
-        self._jpegs: dict[int, bytes] = {}
-        self._next_seq = 0
+        self._frames: dict[int, Finished] = {}
         self._has_ended = False
+        self.meet(opened)
+        self.begin_line()
 
     @property
     def n_samples(self) -> int:
@@ -67,7 +77,7 @@ class JobStore:
     @property
     def n_bytes(self) -> int:
         """Of finished frames."""
-        return sum(map(len, self._jpegs.values()))
+        return sum(len(frame.payload) for frame in self._frames.values())
 
     @property
     def n_ready_spans(self) -> int:
@@ -103,9 +113,24 @@ class JobStore:
         for payload in payloads:
             self._keep(self._cutter.push(samples_from(payload, self.opened.sample_format)))
 
+    def meet(self, wanted: Open | Resume) -> None:
+        """Somebody would go on with the job: it counts from `begin_line` on."""
+        self._wanted = wanted
+
     def begin_line(self) -> None:
-        """Another line to the client: its chunks are counted anew."""
+        """Another line to a client: chunks and templates are counted anew."""
+        wanted = self._wanted
+        self.attempt = wanted.attempt
+        self.is_patch = wanted.encoding == "patch" and self.is_spliced
+        is_same = wanted.template_digest == self.digest
+        known = wanted.known_templates if is_same else b""
+        self._shelf = Shelf(known, wanted.template_bytes)
         self._next_seq = 0
+
+    @property
+    def is_spliced(self) -> bool:
+        """Whether only the mouth is encoded: in the quality the avatar was compiled with."""
+        return self.opened.quality in (None, self.manifest.quality)
 
     def end(self) -> None:
         """The speech is complete."""
@@ -128,24 +153,35 @@ class JobStore:
         """Feature rows around consecutive frames: float32 (n + 15, 512)."""
         return self._rows.rows(frames)
 
-    def keep_jpeg(self, frame: int, jpeg: bytes) -> None:
-        self._jpegs[frame] = jpeg
+    def keep_frame(self, frame: int, finished: Finished) -> None:
+        self._frames[frame] = finished
 
-    def jpegs(self, frames: range) -> list[bytes]:
-        """Finished frames that leave for the client; they stay until they are forgotten."""
+    def leaving(self, frames: range) -> list[Finished]:
+        """Finished frames, in order, as they go to the client; they stay until forgotten."""
         self._rows.drop_before(frames.stop)
-        return [self._jpegs[frame] for frame in frames]
+        return [self._leaving(frame) for frame in frames]
+
+    def _leaving(self, frame: int) -> Finished:
+        finished = self._frames[frame]
+        index = template_index(frame, self.manifest.n_templates)
+        if finished.is_change:
+            if self.is_patch and index in self._shelf:
+                return finished
+            finished = Finished(join(self._bundle.template(index), finished.payload), False)
+        if self.is_patch:
+            self._shelf.put(index, len(finished.payload))
+        return finished
 
     def forget_before(self, frame: int) -> None:
         """The client has the frames before this one."""
         self._rows.drop_before(frame)
-        for taken in [taken for taken in self._jpegs if taken < frame]:
-            del self._jpegs[taken]
+        for taken in [taken for taken in self._frames if taken < frame]:
+            del self._frames[taken]
 
     def without_paths(self, message: str) -> str:
         """Where the farm keeps its files is not the clients' business."""
         avatar = self.opened.avatar
-        return message.replace(f"{self.bundle}/", "").replace(self.bundle, avatar)
+        return message.replace(f"{self.directory}/", "").replace(self.directory, avatar)
 
     def count_ms(self, stage: str, ms: float) -> None:
         self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + ms
@@ -153,7 +189,9 @@ class JobStore:
 
 def fingerprint(opened: Open, manifest: Manifest) -> str:
     """Tells an ``open`` from another one of the same id."""
-    same = [opened.avatar, manifest.digest, opened.sample_format, opened.priority]
+    same: list[object] = [opened.avatar, manifest.digest, opened.sample_format, opened.priority]
+    if opened.quality not in (None, manifest.quality):
+        same.append(opened.quality)
     return hashlib.sha256(json.dumps(same).encode()).hexdigest()
 
 

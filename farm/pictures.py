@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from farm.errors import SourceUnusable
 from workers.arrays import U8
-from workers.avatar import MAX_SIDE_PX
+from workers.manifest import MAX_SIDE_PX
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
 """The endings of picture files, with Pillow's names for the formats: any of them is read under any

@@ -20,6 +20,7 @@ MAX_CREDIT = 256  #: frames outstanding: what a client that does not read may co
 
 
 # Client to broker.
+ENCODINGS = ("whole", "patch")  #: what frames may come as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,11 @@ class Open:
     sample_format: str = "f32le"  #: or "s16le"; mono, 16 kHz
     first_frame: int = 0  #: those before are not wanted
     attempt: int = 0  #: yours; comes back in ``accepted``
+    quality: int | None = None  #: of the JPEGs, 1..95; None: the avatar's own, far quicker
+    encoding: str = "whole"  #: or "patch": I join changes with templates that I have
+    template_digest: str = ""  #: of the bundle whose templates I have
+    known_templates: bytes = b""  #: which of them, as bits; see `farm.shelf`
+    template_bytes: int = 0  #: of templates that I will keep besides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,10 @@ class Resume:
     next_frame: int  #: the first that I still need: those before are taken
     credit: int  #: frames that may be sent from there; replaces what was granted before
     attempt: int = 0  #: yours; comes back in ``accepted``
+    encoding: str = "whole"  #: or "patch": I join changes with templates that I have
+    template_digest: str = ""  #: of the bundle whose templates I have
+    known_templates: bytes = b""  #: which of them, as bits; see `farm.shelf`
+    template_bytes: int = 0  #: of templates that I will keep besides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +119,7 @@ class Welcome:
     epoch: int  #: another one means: the broker is new, and does not know who you are: resume
     max_chunk_bytes: int
     max_jobs_per_client: int
+    encodings: list[str] = field(default_factory=lambda: list(ENCODINGS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +135,13 @@ class Accepted:
     next_sample: int = 0  #: of the speech: the first that is wanted
     has_ended: bool = False  #: the farm has all of the speech
     attempt: int = 0  #: of the ``open`` or ``resume`` that this answers
+    quality: int = 0  #: of the JPEGs
+    path: str = "spliced"  #: or "whole": each frame is encoded anew, many times slower
+    encoding: str = "whole"  #: or "patch": what frames come as
+    digest: str = ""  #: of the avatar's bundle
+    n_templates: int = 1  #: frame i is painted on one of them, walking to and fro
+    chroma: str = ""  #: of the JPEGs, and
+    interval: int = 0  #: MCUs from one of their restart markers to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +162,11 @@ class AudioCredit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
-    """Payloads: JPEGs of frames ``first``, ``first`` + 1, ..."""
+    """Payloads: frames ``first``, ``first`` + 1, ..., JPEGs or what changes in their templates'."""
 
     job_id: str
     first: int
+    is_change: list[bool] = field(default_factory=list)  #: of each payload; empty: none is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +222,8 @@ class FarmReport:
     workers: dict[str, int]  #: role -> ready ones
     frames_sent: int
     uptime_s: float
+    #: Of compositing, by step, since the broker began: frames, mean_ms, p50_ms, p90_ms, p99_ms.
+    steps: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

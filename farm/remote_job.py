@@ -12,39 +12,17 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from farm import protocol
-from farm.errors import BadRequest, FarmError
+from farm.job_errors import FarmLost, cancelled, failure, taken_elsewhere
+from farm.joiner import Joiner
 from farm.outgoing import Outgoing, SpeechGone
 from workers.arrays import F32
+from workers.wire import WireError
 
 CREDIT_FRAMES = 64  #: asked for ahead of the caller: hides the way there and back
 CREDIT_STEP = 16  #: frames worth a message
 QUIET_S = 10.0  #: without a word about a job that is waited for: the farm is asked again
 MAX_LOSSES = 10  #: of a job in a row, without a frame between: it is what the brokers die of
 CHUNK_SAMPLES = 32_000  #: 2 s, 128 KB
-
-#: Codes whose cause lies with whoever submitted the job.
-CALLERS_CODES = frozenset(
-    {"BAD_AUDIO", "BAD_BUNDLE", "BAD_MESSAGE", "BAD_VERSION", "CONFLICT", "DEADLINE",
-     "MODEL_FAILED", "POISON", "SILENT", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB"}
-)  # fmt: skip
-
-
-class FarmLost(FarmError):
-    """The farm is gone, or has lost a job that cannot be told again: submit it once more."""
-
-
-class JobFailed(FarmError):
-    """The farm gave a job up.  ``code`` is stable; see PROTOCOL.md."""
-
-    def __init__(self, failed: protocol.Failed | protocol.Error) -> None:
-        super().__init__(failed.message)
-        self.code = failed.code
-        self.retryable = failed.retryable
-        self.retry_after_s = getattr(failed, "retry_after_s", 0.0)  #: 0: nobody knows
-
-
-class JobRefused(JobFailed, BadRequest):
-    """The same, where whoever submitted the job can mend it."""
 
 
 class Line(Protocol):
@@ -71,7 +49,10 @@ class RemoteJob:
         avatar: str,
         priority: int,
         deadline_s: float | None,
+        quality: int | None = None,
+        joiner: Joiner | None = None,
     ) -> None:
+        """``joiner`` : for frames that come as changes; without, they come whole."""
         self.job_id = job_id
         self.accepted: protocol.Accepted | None = None  #: frame size, and jobs ahead
         self.done: protocol.Done | None = None  #: how it went, after the last frame
@@ -79,9 +60,12 @@ class RemoteJob:
         self._client = client
         self._avatar = avatar
         self._priority = priority
+        self._quality = quality
+        self._joiner = joiner
         self._deadline = None if deadline_s is None else time.monotonic() + deadline_s
         self._speech = Outgoing(pieces)
         self._is_accepted = False  #: on the line there is now
+        self._is_passed_over = False  #: what comes is of a line that does not count
         self._n_attempts = 0  #: to have it accepted
         self._n_losses = 0  #: brokers that died and knew nothing of it, since a frame came
         self._granted = 0  #: samples that may still be sent
@@ -90,6 +74,7 @@ class RemoteJob:
         self._frames: deque[bytes] = deque()
         self._to_credit = 0
         self._last_news = time.monotonic()
+        self._has_ended_early = False
         self._is_cancelled = False
         self._failed: protocol.Failed | None = None
         self._lost = ""  #: why the farm cannot go on with it
@@ -138,6 +123,7 @@ class RemoteJob:
             next_frame=self.n_frames,
             credit=self._fresh_credit(),
             attempt=self._n_attempts,
+            **self._what_is_here(),
         )
         self._client.send(resume)
 
@@ -146,7 +132,11 @@ class RemoteJob:
         self._last_news = time.monotonic()
         match message:
             case protocol.Accepted(attempt=attempt) if attempt != self._n_attempts:
-                pass  # the farm has yet to read that we asked again: then it counts anew
+                # The farm has yet to read that we asked again, and counts anew then: what it
+                # sends until then is of an account that we have not opened.
+                self._is_passed_over = True
+            case protocol.Frames() | protocol.Done() if self._is_passed_over:
+                pass
             case protocol.Accepted():
                 self._begin(message)
             case protocol.AudioCredit():
@@ -154,11 +144,11 @@ class RemoteJob:
             case protocol.AudioKept():
                 self._speech.forget_before(message.samples)
             case protocol.Frames():
-                self._take_frames(message.first, payloads)
+                self._take_frames(message, payloads)
             case protocol.Done():
                 self._end(message)
             case protocol.Cancelled():
-                self._failed = _cancelled(self.job_id)
+                self._failed = cancelled(self.job_id)
             case protocol.Failed(code="UNKNOWN_JOB") if self.accepted and not self._is_accepted:
                 self._open_again()
             case protocol.Failed():
@@ -176,8 +166,13 @@ class RemoteJob:
                 deadline_s=None if deadline is None else max(deadline - time.monotonic(), 1e-3),
                 first_frame=self.n_frames,
                 attempt=self._n_attempts,
+                quality=self._quality,
+                **self._what_is_here(),
             )
         )
+
+    def _what_is_here(self) -> dict[str, Any]:
+        return self._joiner.announce() if self._joiner is not None else {}
 
     def _fresh_credit(self) -> int:
         """Frames to ask for anew: those that are here and not taken count."""
@@ -186,7 +181,7 @@ class RemoteJob:
 
     def _open_again(self) -> None:
         if self._is_cancelled:
-            self._failed = _cancelled(self.job_id)
+            self._failed = cancelled(self.job_id)
         elif self._n_losses == MAX_LOSSES:
             self._lost = f"the farm has lost the job {MAX_LOSSES} times, and gave no frame between"
         elif self._speech.is_whole:
@@ -198,9 +193,14 @@ class RemoteJob:
     def _begin(self, accepted: protocol.Accepted) -> None:
         """Speech goes on where the farm wants it; what was granted before is void."""
         if self.accepted is None and accepted.first_frame > self.n_frames:
-            self._failed = _taken_elsewhere(self.job_id, accepted.first_frame)
+            self._failed = taken_elsewhere(self.job_id, accepted.first_frame)
         self.accepted = self.accepted or accepted
-        self._is_accepted = True
+        self._is_accepted, self._is_passed_over = True, False
+        try:
+            if self._joiner is not None:
+                self._joiner.begin(accepted)
+        except ValueError as error:
+            self._lost = f"the farm accepts what cannot be: {error}"
         self._granted = self._seq = 0
         self._has_ended = accepted.has_ended
         try:
@@ -208,20 +208,38 @@ class RemoteJob:
         except SpeechGone:
             self._lost = "the farm has lost speech that is kept no longer"
 
-    def _take_frames(self, first: int, payloads: list[bytes]) -> None:
+    def _take_frames(self, frames: protocol.Frames, payloads: list[bytes]) -> None:
         """Those that are here already came on the line before too."""
+        first = frames.first
         if first > self.n_frames:
-            self.resume()  # some were lost; they are sent again
+            if self._is_accepted:
+                self.resume()  # some were lost; they are sent again
             return
-        fresh = payloads[self.n_frames - first :]
+        fresh = self._joined(frames, payloads)[self.n_frames - first :]
         self._frames.extend(fresh)
         self.n_frames += len(fresh)
         self._n_losses = 0
         self._give_credit(0)
 
+    def _joined(self, frames: protocol.Frames, payloads: list[bytes]) -> list[bytes]:
+        if self._joiner is None:
+            return payloads
+        jpegs: list[bytes] = []
+        is_change = frames.is_change or [False] * len(payloads)
+        try:
+            for payload, changed in zip(payloads, is_change, strict=True):
+                jpeg = self._joiner.jpeg(frames.first + len(jpegs), payload, is_change=changed)
+                jpegs.append(jpeg)
+        except (WireError, ValueError) as error:
+            self._lost = f"the farm sends what does not fit together: {error}"
+        return jpegs
+
     def _end(self, done: protocol.Done) -> None:
+        if self.n_frames < done.frames and not (self._is_accepted or self._has_ended_early):
+            self._has_ended_early = True  # of the line before too: we have asked again
+            return
         if self.n_frames < done.frames:
-            self._failed = _taken_elsewhere(self.job_id, done.frames)
+            self._failed = taken_elsewhere(self.job_id, done.frames)
         self.done = done
 
     def _work(self) -> None:
@@ -269,7 +287,7 @@ class RemoteJob:
 
     def _raise_if_failed(self) -> None:
         if self._failed is not None:
-            raise _failure(self._failed)
+            raise failure(self._failed)
         if self._lost:
             raise FarmLost(self._lost)
 
@@ -277,22 +295,6 @@ class RemoteJob:
         if not self._is_over and not self._client.is_closed:
             self.cancel()
         self._client.forget(self.job_id)
+        if self._joiner is not None:
+            self._joiner.close()
         self._speech.close()
-
-
-def _cancelled(job_id: str) -> protocol.Failed:
-    return protocol.Failed(job_id=job_id, code="CANCELLED", message="cancelled", retryable=False)
-
-
-def _taken_elsewhere(job_id: str, n_frames: int) -> protocol.Failed:
-    return protocol.Failed(
-        job_id=job_id,
-        code="CONFLICT",
-        message=f"{n_frames} frames of job {job_id} were taken by another client: use another id",
-        retryable=False,
-    )
-
-
-def _failure(failed: protocol.Failed) -> JobFailed:
-    kind = JobRefused if failed.code in CALLERS_CODES else JobFailed
-    return kind(failed)

@@ -16,10 +16,11 @@ import numpy as np
 
 from farm import commands as todo
 from farm import events as happened
-from farm.job_store import JobStore
+from farm.job_store import Finished, JobStore
 from shm.fail_points import fail_point
 from workers import protocol, wire
 from workers.features.windows import FEATURE_SIZE
+from workers.histogram import BadCounts, StepHistograms
 from workers.transport import Endpoint, Frame, PeerGone
 
 Stores = Mapping[int, JobStore]
@@ -47,9 +48,10 @@ class WorkerDesk:
         self._peers: dict[bytes, _Peer] = {}
         self._strangers: set[bytes] = set()  #: who were told to reset
         self._gone: set[bytes] = set()  #: reaped; their last words may still come
-        self._jpegs: dict[happened.Slot, bytes] = {}
+        self._finished: dict[happened.Slot, Finished] = {}
         self._n_tickets = 0
         self.provider = ""  #: where inference runs
+        self.steps = StepHistograms()  #: of all compositors since we began, the dead ones too
 
     def receive(self) -> list[bytes] | None:
         return self._endpoint.receive()
@@ -63,13 +65,13 @@ class WorkerDesk:
         if self._peers.pop(worker, None) is not None:
             self._gone.add(worker)
 
-    def take_jpeg(self, slot: happened.Slot) -> bytes:
-        """The JPEG that came with a slot just now."""
-        return self._jpegs.pop(slot)
+    def take_finished(self, slot: happened.Slot) -> Finished:
+        """The frame that came of a slot just now."""
+        return self._finished.pop(slot)
 
     def drop_untaken(self) -> None:
-        """JPEGs of jobs that are over."""
-        self._jpegs.clear()
+        """Frames of jobs that are over."""
+        self._finished.clear()
 
     # What workers say.
 
@@ -129,6 +131,8 @@ class WorkerDesk:
                 )
             case protocol.PasteDone():
                 return self._paste_done(worker, peer, message, payloads, stores)
+            case protocol.Times():
+                self._count_times(message)
         return None
 
     def _ready(self, worker: bytes, peer: _Peer, message: protocol.Ready) -> happened.Event:
@@ -181,16 +185,22 @@ class WorkerDesk:
         stores: Stores,
     ) -> happened.Event:
         leases = peer.tickets.pop(message.ticket)
-        for lease, jpeg in zip(leases, payloads, strict=True):
-            self._jpegs[lease.slot] = jpeg
+        for lease, payload, is_change in zip(leases, payloads, message.is_change, strict=True):
+            self._finished[lease.slot] = Finished(payload, is_change)
             if (store := stores.get(lease.serial)) is not None:
-                store.count_ms("composite", message.composite_ms / len(leases))
-                store.count_ms("encode", message.encode_ms / len(leases))
+                for step, ms in message.step_ms.items():
+                    store.count_ms(step, ms / len(leases))
         return happened.FramesComposited(
             worker=worker,
             slots=tuple(lease.slot for lease in leases),
             n_bytes=tuple(map(len, payloads)),
         )
+
+    def _count_times(self, message: protocol.Times) -> None:
+        try:
+            self.steps.merge(message.steps)
+        except BadCounts as error:
+            raise wire.WireError("BAD_MESSAGE", str(error)) from error
 
     # What workers are asked.
 
@@ -225,7 +235,7 @@ class WorkerDesk:
         ask = protocol.RunBatch(
             batch=command.batch,
             serials=[run.serial for run in command.runs],
-            bundles=[stores[run.serial].bundle for run in command.runs],
+            bundles=[stores[run.serial].directory for run in command.runs],
             digests=[stores[run.serial].digest for run in command.runs],
             first_frames=[run.frames.start for run in command.runs],
             counts=[len(run.frames) for run in command.runs],
@@ -241,8 +251,10 @@ class WorkerDesk:
         ask = protocol.Paste(
             ticket=self._n_tickets,
             serials=[lease.serial for lease in leases],
-            bundles=[stores[lease.serial].bundle for lease in leases],
+            bundles=[stores[lease.serial].directory for lease in leases],
             digests=[stores[lease.serial].digest for lease in leases],
+            qualities=[stores[lease.serial].opened.quality or 0 for lease in leases],
+            wants_change=[stores[lease.serial].is_patch for lease in leases],
             frames=[lease.frame for lease in leases],
             rings=[owner.ring for owner in owners],
             ring_epochs=[owner.ring_epoch for owner in owners],

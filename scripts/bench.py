@@ -1,186 +1,48 @@
 """Measure lipfarm on this machine.
 
-usage: bench.py pipeline [--jobs N] [--seconds S] [--compositors N] [--batch-size N]
-                         [--model tiny|demo] [--json]
+usage: bench.py pipeline | pixels | kernels | bundle | seam  [--json] ...
 
-``pipeline`` runs the demo avatar through a farm and through the sequential renderer in one run, and
-prints milliseconds a frame per stage, CPU and memory per process, the broker's share, and the
-bytes that are copied for a frame.  Machines are noisy: believe the ratios, not the milliseconds.
+    pipeline  the farm, stage by stage, against the sequential renderer
+    pixels    a finished frame, against the same work with OpenCV
+    kernels   every step's back ends
+    bundle    an avatar of 500 frames: size, opening, a compositor's memory
+    seam      how visible the edge of the mouth is
+
+``--json`` prints a list of rows, one measurement each: keys that name it, ``value``, ``unit``.
+Machines are noisy: believe the ratios, not the milliseconds.
 """
 
 import argparse
 import json
-import os
 import sys
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-import psutil
+import bench_bundle
+import bench_kernels
+import bench_pipeline
+import bench_pixels
+import bench_seam
 
-from farm.avatars import find_avatar
-from farm.client import Client, JobSpec
-from farm.embedded import embedded_farm
-from farm.media.audio import open_speech
-from farm.paths import DEMO_MODEL, DEMO_SPEECH, TINY_MODEL, user_paths
-from workers.arrays import F32
-from workers.avatar import Bundle
-from workers.model import Model
-from workers.sequential import render
-from workers.stages import StageTimes
-
-MODELS = {"tiny": TINY_MODEL, "demo": DEMO_MODEL}
+BENCHMARKS = {
+    "pipeline": bench_pipeline,
+    "pixels": bench_pixels,
+    "kernels": bench_kernels,
+    "bundle": bench_bundle,
+    "seam": bench_seam,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    benchmarks = parser.add_subparsers(required=True, metavar="BENCHMARK")
-    pipeline_parser = benchmarks.add_parser("pipeline", help="the farm, stage by stage")
-    pipeline_parser.add_argument("--jobs", type=int, default=4, help="at a time (default: 4)")
-    pipeline_parser.add_argument("--seconds", type=float, default=20.0, help="of speech a job")
-    pipeline_parser.add_argument("--compositors", type=int, default=None)
-    pipeline_parser.add_argument("--batch-size", type=int, default=None)
-    pipeline_parser.add_argument("--model", choices=MODELS, default="tiny")
-    pipeline_parser.add_argument("--json", action="store_true")
-    pipeline_parser.set_defaults(run=pipeline)
+    subparsers = parser.add_subparsers(required=True, metavar="BENCHMARK")
+    for name, benchmark in BENCHMARKS.items():
+        subparser = subparsers.add_parser(name, help=benchmark.__doc__.splitlines()[0])
+        subparser.add_argument("--json", action="store_true", help="rows of one measurement each")
+        benchmark.add_arguments(subparser)
+        subparser.set_defaults(benchmark=benchmark)
     arguments = parser.parse_args()
-    report = arguments.run(arguments)
-    print(json.dumps(report, indent=2) if arguments.json else shown(report))
+    rows = arguments.benchmark.run(arguments)
+    print(json.dumps(rows, indent=1) if arguments.json else arguments.benchmark.shown(rows))
     return 0
-
-
-def pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
-    bundle = find_avatar("demo", user_paths(), on_template=lambda: None)
-    speech = demo_speech(arguments.seconds)
-    keys = {
-        "compositors.count": arguments.compositors,
-        "inference.batch_size": arguments.batch_size,
-        "limits.max_jobs_per_client": max(64, arguments.jobs),
-        "model.directory": str(MODELS[arguments.model]),
-    }
-    with embedded_farm(bundle.directory, keys) as client:
-        run_jobs(client.url, [speech[:32_000]])
-        with cpu_by_process() as cpu_s:
-            begin = time.perf_counter()
-            done = run_jobs(client.url, [speech] * arguments.jobs)
-            elapsed_s = time.perf_counter() - begin
-    n_frames = sum(job["frames"] for job in done)
-    stage_ms: dict[str, float] = {}
-    for job in done:
-        for stage, ms in job["stage_ms"].items():
-            stage_ms[stage] = stage_ms.get(stage, 0.0) + ms / n_frames
-    sequential = run_in_sequence(speech, bundle, MODELS[arguments.model])
-    jpeg_bytes = int(np.mean([job["jpeg_bytes"] / job["frames"] for job in done]))
-    return {
-        "machine": f"{os.cpu_count()} cores, {sys.platform}",
-        "jobs": arguments.jobs,
-        "frames": n_frames,
-        "frames_per_s": n_frames / elapsed_s,
-        "sequential_frames_per_s": sequential["frames_per_s"],
-        "farm_over_sequential": n_frames / elapsed_s / sequential["frames_per_s"],
-        "first_frame_ms": 1e3 * min(job["first_frame_s"] for job in done),
-        "stage_ms_per_frame": stage_ms,
-        "sequential_stage_ms_per_frame": sequential["stage_ms_per_frame"],
-        "cpu_share_of_a_core": {name: cpu / elapsed_s for name, cpu in cpu_s.items()},
-        "copied_bytes_per_frame": copies(bundle, jpeg_bytes),
-    }
-
-
-def demo_speech(seconds: float) -> F32:
-    with open_speech(str(DEMO_SPEECH)) as reader:
-        spoken = np.concatenate([span.speech for span in reader.spans()])
-    return np.resize(spoken, int(seconds * 16_000))
-
-
-def run_jobs(url: str, speeches: list[F32]) -> list[dict[str, Any]]:
-    """All at once, each with a client of its own."""
-
-    def run(speech: F32) -> dict[str, Any]:
-        begin = time.perf_counter()
-        first_frame_s, n_bytes = 0.0, 0
-        with Client(url) as client:
-            job = client.submit(JobSpec(audio=speech, avatar="avatar"))
-            for jpeg in job:
-                first_frame_s = first_frame_s or time.perf_counter() - begin
-                n_bytes += len(jpeg)
-        assert job.done is not None
-        return {
-            "frames": job.done.frames,
-            "stage_ms": job.done.stage_ms,
-            "first_frame_s": first_frame_s,
-            "jpeg_bytes": n_bytes,
-        }
-
-    with ThreadPoolExecutor(len(speeches)) as clients:
-        return list(clients.map(run, speeches))
-
-
-def run_in_sequence(speech: F32, bundle: Bundle, directory: Path) -> dict[str, Any]:
-    model, times = Model.load(directory), StageTimes()
-    begin = time.perf_counter()
-    n_frames = sum(1 for _ in render([speech], bundle, model, batch_size=8, times=times))
-    elapsed_s = time.perf_counter() - begin
-    return {
-        "frames_per_s": n_frames / elapsed_s,
-        "stage_ms_per_frame": {k: 1e3 * v / n_frames for k, v in times.seconds.items()},
-    }
-
-
-@contextmanager
-def cpu_by_process() -> Iterator[dict[str, float]]:
-    """CPU seconds of every process of the farm while the block runs."""
-    processes = {name_of(p): p for p in psutil.Process().children(recursive=True)}
-    before = {name: sum(p.cpu_times()[:2]) for name, p in processes.items()}
-    spent: dict[str, float] = {}
-    own = time.process_time()
-    yield spent
-    spent.update({n: sum(p.cpu_times()[:2]) - before[n] for n, p in processes.items()})
-    spent["clients"] = time.process_time() - own
-
-
-def name_of(process: psutil.Process) -> str:
-    words = process.cmdline()
-    if "--name" in words:
-        return words[words.index("--name") + 1]
-    return "broker" if "farm.broker" in words else "supervisor"
-
-
-def copies(bundle: Bundle, jpeg_bytes: int) -> dict[str, int]:
-    """Bytes written for one frame, step by step, counted from the arrays' sizes."""
-    manifest = bundle.manifest
-    inner = 320 * 320 * 3
-    frame = manifest.width_px * manifest.height_px * 3
-    side = int(np.mean([box.side for box in manifest.boxes]))
-    return {
-        "feature rows to the inference worker": int((1 + 15 / 8) * 512 * 4),
-        "crop gathered": inner,
-        "visual tensor": 2 * inner * 4,
-        "model output into its slot": inner * 4,
-        "slot to pixels": inner,
-        "canvas and resized face": manifest.canvas_px**2 * 3 + side * side * 3,
-        "template frame": frame,
-        "JPEG, compositor to broker to client": 4 * jpeg_bytes,
-    }
-
-
-def shown(report: dict[str, Any]) -> str:
-    lines = []
-    for key, value in report.items():
-        if isinstance(value, dict):
-            lines.append(f"{key.replace('_', ' ')}:")
-            width = max(map(len, value))
-            lines += [f"  {name:<{width}}  {_number(n):>12}" for name, n in value.items()]
-        else:
-            lines.append(f"{key.replace('_', ' ')}: {_number(value)}")
-    return "\n".join(lines)
-
-
-def _number(value: object) -> str:
-    return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

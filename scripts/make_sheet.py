@@ -7,6 +7,7 @@ its voice are held out.  Needs what ``train_demo.py`` needs.
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from farm.avatars import DRAWN, find_avatar
 from farm.paths import DEMO_MODEL, user_paths
 from farm.progress import progress_bar
 from workers.avatar import Bundle
-from workers.frames import composite_frame, inner_crops
+from workers.frames import Finisher, inner_crops
 from workers.geometry import template_index
 from workers.model import Model
 from workers.sequential import batches
@@ -36,7 +37,7 @@ def _cells(
     speech: np.ndarray, bundle: Bundle, model: Model, moments: list[int]
 ) -> list[Image.Image]:
     """The face in the finished frame at each moment."""
-    cells = {}
+    cells, finisher = {}, Finisher(model.family, StageTimes())
     for batch in batches([speech], model, batch_size=8, times=StageTimes()):
         frames = range(batch.first_frame, batch.first_frame + len(batch.audio))
         if not set(frames) & set(moments):
@@ -44,8 +45,8 @@ def _cells(
         painted = model.predict(inner_crops(bundle, frames, model.family), batch.audio)
         for frame, crop in zip(frames, painted, strict=True):
             if frame in moments:
-                image = composite_frame(bundle, frame, crop, model.family)
-                cells[frame] = _face(image, bundle, frame)
+                jpeg = io.BytesIO(finisher.jpeg(bundle, frame, crop))
+                cells[frame] = _face(Image.open(jpeg), bundle, frame)
     return [cells[moment] for moment in moments]
 
 

@@ -26,10 +26,19 @@ def read_speech(path: Path) -> F32:
         return np.concatenate([span.speech for span in reader.spans()])
 
 
-def noise_avatar(directory: Path, boxes: Sequence[Box] = EDGE_BOXES) -> Bundle:
+def noise_avatar(
+    directory: Path, boxes: Sequence[Box] = EDGE_BOXES, *, paste: str = "feather"
+) -> Bundle:
     """A bundle of coloured clouds, bluish and reddish in turn, with no black in them."""
     templates = zip(clouds(len(boxes)), boxes, strict=True)
-    compile_avatar(templates, directory, avatar_id="noise", source_version="1", family=FAMILY)
+    compile_avatar(
+        templates,
+        directory,
+        avatar_id="noise",
+        source_version="1",
+        family=FAMILY,
+        paste=paste,
+    )
     return Bundle(directory)
 
 
@@ -52,10 +61,12 @@ def wanted(data: Path, avatar: str, speech: F32, model: Model) -> Wanted:
     return Wanted(avatar, speech, expected(data, avatar, speech, model))
 
 
-def expected(data: Path, avatar: str, speech: F32, model: Model) -> list[bytes]:
+def expected(
+    data: Path, avatar: str, speech: F32, model: Model, *, quality: int | None = None
+) -> list[bytes]:
     """A job's frames as the sequential renderer makes them: every farm's oracle."""
     bundle = Bundle(data / "avatars" / avatar)
-    return list(render([speech], bundle, model, batch_size=8, times=StageTimes()))
+    return list(render([speech], bundle, model, batch_size=8, times=StageTimes(), quality=quality))
 
 
 def clouds(n: int, width: int = EDGE_WIDTH_PX, height: int = EDGE_HEIGHT_PX) -> Iterator[U8]:

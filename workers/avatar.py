@@ -1,129 +1,49 @@
 """An avatar bundle: what a compiled avatar looks like on disk, and how it is opened.
 
-A directory of three plain files, read through memory maps that all processes share:
+A directory of plain files, read through memory maps that all processes share:
 
     manifest.json   sizes, boxes and checksums, with its own digest
-    frames.u8       template frames, uint8 (n, H, W, 3), RGB, nothing else in the file
-    crops.u8        their crops, uint8 (n, C, C, 3), RGB
+    crops.u8        what the model sees of each template: uint8 (n, C, C, 3), RGB
+    patches.u8      the templates' pixels that are encoded anew for a frame, RGB, one after another
+    segments.jpg    the templates' JPEGs without their common head, one after another
+    offsets.i64     where in it each segment begins: int64 (n, n_segments + 1), little-endian
+
+No frame is kept as pixels: around the mouth it is never decoded, only joined.
 
 The directory is opened once and the files through it: a bundle that is replaced meanwhile is seen
-whole, the old one or the new.  Opening checks the manifest and the sizes, in milliseconds.  A
-frame's own checksum is checked when a process first touches it.  Bundles are written by
-``workers.avatar_compiler`` and never changed.
+whole, the old one or the new.  Opening checks the manifest and the sizes, in milliseconds.  What
+belongs to a template is checked against its checksum when a process first touches it.  Bundles are
+written by ``workers.avatar_compiler`` and never changed.
 """
 
 import hashlib
-import json
+import io
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
+from PIL import Image
 
-from workers.arrays import U8
+from workers.arrays import I64, U8
 from workers.errors import BundleError
 from workers.families import Family
-from workers.geometry import Box
+from workers.geometry import Box, Rect
+from workers.kernels.jpeg import NotSpliceable
+from workers.kernels.splice import UNCHANGED, TemplateJpeg, join, template_head
+from workers.manifest import Manifest
 
-FORMAT_VERSION = 1
-MANIFEST, FRAMES, CROPS = "manifest.json", "frames.u8", "crops.u8"
-COMPILER_VERSION = 1  #: raise it when the same source would give other pixels
-MAX_SIDE_PX = 16_384  #: of a frame; a JPEG ends at 65,535
-MAX_BOX = 2  #: times the frame's longer side: beyond that, a box is a mistake and costs seconds
-MAX_MANIFEST_BYTES = 64 << 20  #: 400,000 template frames
-_AVATAR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a bundle holds.  ``digest`` names the bundle: it covers every byte of it."""
-
-    avatar_id: str
-    family: str  #: of the models its crops are for
-    compiler_version: int
-    source_version: str  #: of what it was compiled from; another one means: compile again
-    width_px: int
-    height_px: int
-    canvas_px: int
-    boxes: tuple[Box, ...]
-    frame_sha256: tuple[str, ...]
-    crop_sha256: tuple[str, ...]
-
-    @property
-    def n_templates(self) -> int:
-        return len(self.boxes)
-
-    @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        return (self.height_px, self.width_px, 3)
-
-    @property
-    def crop_shape(self) -> tuple[int, int, int]:
-        return (self.canvas_px, self.canvas_px, 3)
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()
-
-    def to_json(self) -> str:
-        return json.dumps({"format": FORMAT_VERSION, "digest": self.digest, **self._fields()})
-
-    def _fields(self) -> dict[str, Any]:
-        boxes = [[box.x, box.y, box.side] for box in self.boxes]
-        return {**asdict(self), "boxes": boxes}
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises ValueError, KeyError, TypeError... when ``text`` is not a sound manifest."""
-        fields: dict[str, Any] = json.loads(text)
-        version, digest = fields.pop("format"), fields.pop("digest")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"format {version}, not {FORMAT_VERSION}: build it again")
-        boxes = tuple(Box(*map(_integer, box)) for box in fields.pop("boxes"))
-        frame_sums, crop_sums = tuple(fields.pop("frame_sha256")), tuple(fields.pop("crop_sha256"))
-        manifest = cls(boxes=boxes, frame_sha256=frame_sums, crop_sha256=crop_sums, **fields)
-        if manifest.digest != digest:
-            raise ValueError("does not match its own digest")
-        manifest.validate()
-        return manifest
-
-    def validate(self) -> None:
-        """Raises ValueError for what no renderer could use."""
-        texts = (self.avatar_id, self.family, self.source_version)
-        if not all(isinstance(text, str) and text.isprintable() for text in texts):
-            raise ValueError("a name is not printable text")
-        if not is_avatar_id(self.avatar_id):
-            raise ValueError(f"avatar id {self.avatar_id!r}")
-        for number in (self.width_px, self.height_px, self.canvas_px, self.compiler_version):
-            _integer(number)
-        if not 1 <= self.canvas_px <= MAX_SIDE_PX:
-            raise ValueError(f"a canvas of {self.canvas_px} pixels, must be 1..{MAX_SIDE_PX}")
-        if not len(self.boxes) == len(self.frame_sha256) == len(self.crop_sha256) > 0:
-            raise ValueError("needs one box, one frame and one crop per template, at least one")
-        for box in self.boxes:
-            check_size(self.width_px, self.height_px, box)
-
-
-def check_size(width_px: int, height_px: int, box: Box) -> None:
-    """Raises ValueError for a frame or a box that no renderer could use."""
-    for side, most in (
-        (width_px, MAX_SIDE_PX),
-        (height_px, MAX_SIDE_PX),
-        (box.side, MAX_BOX * max(width_px, height_px)),
-    ):
-        if not 1 <= side <= most:
-            raise ValueError(f"a side of {side} pixels, must be 1..{most}")
-    if box.rect.clipped_to(width_px, height_px).is_empty():
-        raise ValueError(f"{box} lies outside the {width_px}x{height_px} frame")
+MANIFEST, CROPS, PATCHES = "manifest.json", "crops.u8", "patches.u8"
+SEGMENTS, OFFSETS = "segments.jpg", "offsets.i64"
+FILES = (MANIFEST, CROPS, PATCHES, SEGMENTS, OFFSETS)
+MAX_MANIFEST_BYTES = 64 << 20  #: 300,000 template frames
 
 
 class Bundle:
-    """An open avatar bundle; frames and crops are views into the page cache.
+    """An open avatar bundle; all it gives are views into the page cache.
 
     Raises BundleError when something is missing, has another size, or was changed.
     """
@@ -131,6 +51,7 @@ class Bundle:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._checked: set[tuple[str, int]] = set()
+        self._templates: dict[int, TemplateJpeg] = {}
         while True:
             with _opened(directory) as descriptor:
                 try:
@@ -141,12 +62,23 @@ class Bundle:
                         raise
 
     def _open_files(self, descriptor: int) -> None:
-        self.manifest = _read_manifest(self.directory, descriptor)
-        n = self.manifest.n_templates
-        frames_shape = (n, *self.manifest.frame_shape)
-        crops_shape = (n, *self.manifest.crop_shape)
-        self._frames = _map(self.directory / FRAMES, descriptor, frames_shape)
-        self._crops = _map(self.directory / CROPS, descriptor, crops_shape)
+        self.manifest = manifest = _read_manifest(self.directory, descriptor)
+        sizes = [3 * rect.width * rect.height for rect in manifest.patch_rects]
+        self._patch_begins = [0, *accumulate(sizes)]
+        n_offsets = manifest.n_templates * (manifest.grid.n_segments + 1)
+        n_crop_bytes = int(np.prod((manifest.n_templates, *manifest.crop_shape), dtype=np.int64))
+        map_file = partial(_map, self.directory, descriptor)
+        self._crops = map_file(CROPS, n_crop_bytes).reshape(-1, *manifest.crop_shape)
+        self._patches = map_file(PATCHES, self._patch_begins[-1])
+        self._segments = map_file(SEGMENTS, manifest.body_bytes)
+        offsets = map_file(OFFSETS, 8 * n_offsets).view("<i8").astype(np.int64, copy=False)
+        self._offsets: I64 = offsets.reshape(manifest.n_templates, -1)
+        self._head = bytes.fromhex(manifest.head)
+        if self._head != template_head(manifest.grid):
+            # Its segments and those that we would encode are not of one picture.
+            raise BundleError(
+                f"{self.directory}: was compiled with another JPEG encoder; build it again"
+            )
 
     def require_family(self, family: Family) -> None:
         """Raises BundleError unless the crops are for models of this family."""
@@ -157,47 +89,95 @@ class Bundle:
                 f" {family.name} at {family.canvas_px}: build it again"
             )
 
-    def frame(self, index: int) -> U8:
-        """Template frame ``index``, uint8 (H, W, 3), RGB, read-only."""
-        return self._intact(FRAMES, self._frames, index, self.manifest.frame_sha256)
-
     def crop(self, index: int) -> U8:
-        """The crop of template frame ``index``, uint8 (C, C, 3), RGB, read-only."""
-        return self._intact(CROPS, self._crops, index, self.manifest.crop_sha256)
+        """The crop of template ``index``, uint8 (C, C, 3), RGB, read-only."""
+        crop: U8 = self._crops[index]
+        self._check(CROPS, index, self.manifest.crop_sha256, crop)
+        return crop
+
+    def patch(self, index: int) -> U8:
+        """The pixels ``patch_rect(index)`` of template ``index``, uint8 (h, w, 3), RGB, read-only.
+
+        May be empty: then no pixel of the frame ever changes.
+        """
+        rect = self.patch_rect(index)
+        begin, end = self._patch_begins[index : index + 2]
+        patch: U8 = self._patches[begin:end].reshape(rect.height, rect.width, 3)
+        self._check(PATCHES, index, self.manifest.patch_sha256, patch)
+        return patch
+
+    def template(self, index: int) -> TemplateJpeg:
+        """The JPEG of template ``index``, ready to be joined with a change."""
+        template = self._templates.get(index)
+        if template is None:
+            template = self._templates[index] = self._template(index)
+        return template
+
+    def _template(self, index: int) -> TemplateJpeg:
+        offsets = self._offsets[index]
+        begin = self._offsets[index - 1][-1] if index > 0 else 0
+        if offsets[0] != begin:
+            raise self._damaged(OFFSETS, index)
+        try:
+            template = TemplateJpeg(self.manifest.grid, self._head, self._segments.data, offsets)
+        except NotSpliceable as error:
+            raise self._damaged(OFFSETS, index) from error
+        body = self._segments[offsets[0] : offsets[-1]]
+        if jpeg_sha256(body, offsets) != self.manifest.jpeg_sha256[index]:
+            raise self._damaged(SEGMENTS, index)
+        return template
+
+    def frame(self, index: int) -> Image.Image:
+        """Template ``index`` as its JPEG shows it, RGB; its patch still has the source's pixels."""
+        jpeg = io.BytesIO(join(self.template(index), UNCHANGED))
+        try:
+            image = Image.open(jpeg).convert("RGB")
+        except (OSError, Image.DecompressionBombError) as error:
+            path = self.directory / SEGMENTS
+            raise BundleError(f"{path}: template {index} cannot be decoded ({error})") from error
+        rect = self.patch_rect(index)
+        if not rect.is_empty():
+            image.paste(Image.fromarray(self.patch(index)), (rect.x0, rect.y0))
+        return image
+
+    @property
+    def n_bytes(self) -> int:
+        """On disk."""
+        return sum((self.directory / name).stat().st_size for name in FILES)
 
     def box(self, index: int) -> Box:
         return self.manifest.boxes[index]
 
+    def patch_rect(self, index: int) -> Rect:
+        return self.manifest.patch_rects[index]
+
     def verify(self) -> None:
-        """Check every byte.  Raises BundleError at the first frame that differs."""
+        """Check every byte.  Raises BundleError at the first template that differs."""
         for index in range(self.manifest.n_templates):
-            self.frame(index)
             self.crop(index)
+            self.patch(index)
+            self.template(index)
 
-    def _intact(self, name: str, images: U8, index: int, sums: tuple[str, ...]) -> U8:
-        image: U8 = images[index]
+    def _check(self, name: str, index: int, sums: tuple[str, ...], pixels: U8) -> None:
         if (name, index) not in self._checked:
-            if image_sha256(image) != sums[index]:
-                raise BundleError(
-                    f"{self.directory / name}: image {index} is damaged; build it again"
-                )
+            if pixels_sha256(pixels) != sums[index]:
+                raise self._damaged(name, index)
             self._checked.add((name, index))
-        return image
+
+    def _damaged(self, name: str, index: int) -> BundleError:
+        path = self.directory / name
+        return BundleError(f"{path}: template {index} is damaged; build it again")
 
 
-def image_sha256(image: U8) -> str:
-    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+def pixels_sha256(pixels: U8) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
-def is_avatar_id(text: str) -> bool:
-    """Letters, digits, dots, dashes and underscores, at most 64: safe in paths and on terminals."""
-    return _AVATAR_ID.fullmatch(text) is not None
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a whole number")
-    return value
+def jpeg_sha256(body: U8, offsets: I64) -> str:
+    """Of a template's segments and where they begin in the file."""
+    digest = hashlib.sha256(np.ascontiguousarray(body).data)
+    digest.update(np.ascontiguousarray(offsets, "<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _is_replaced(directory: Path, descriptor: int) -> bool:
@@ -238,13 +218,16 @@ def _read_manifest(directory: Path, descriptor: int) -> Manifest:
         raise BundleError(f"{path}: not a sound manifest (fields are missing or wrong)") from error
 
 
-def _map(path: Path, descriptor: int, shape: tuple[int, ...]) -> U8:
-    expected = int(np.prod(shape, dtype=np.int64))
+def _map(directory: Path, descriptor: int, name: str, expected: int) -> U8:
+    """All bytes of a file; raises BundleError unless there are as many as expected."""
+    path = directory / name
     try:
-        with open(path.name, "rb", opener=partial(os.open, dir_fd=descriptor)) as file:
+        with open(name, "rb", opener=partial(os.open, dir_fd=descriptor)) as file:
             actual = os.fstat(file.fileno()).st_size
             if actual != expected:
                 raise BundleError(f"{path}: {actual} bytes, the manifest says {expected}")
-            return np.memmap(file, np.uint8, mode="r", shape=shape)
+            if expected == 0:
+                return np.zeros(0, np.uint8)  # nothing can be mapped
+            return np.memmap(file, np.uint8, mode="r", shape=(expected,))
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error

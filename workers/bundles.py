@@ -5,7 +5,7 @@ from pathlib import Path
 from workers.avatar import Bundle
 from workers.errors import BundleError
 
-MAX_OPEN = 64  #: an open bundle costs address space, and the disk space of one that was replaced
+MAX_OPEN = 64  #: an open bundle costs four descriptors, and the disk space of one that was replaced
 
 
 class OpenBundles:

@@ -4,24 +4,26 @@ It reads a slot only while it holds its lease, and keeps nothing of it.
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
 from shm.errors import NoSegment, NotARing, StaleDescriptor
 from shm.fail_points import fail_point
 from shm.ring import Descriptor, RingReader
 from shm.segment import Segment, attach
+from workers.arrays import U8
 from workers.bundles import OpenBundles
 from workers.errors import BundleError, NotFinite
 from workers.families import Family
-from workers.frames import composite_frame
-from workers.kernels.paste import encode_jpeg
-from workers.kernels.tensors import to_pixels
+from workers.frames import Finisher
+from workers.kernels.backends import DEFAULT, kernels
+from workers.kernels.jpeg import NotSpliceable
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import Paste, PasteDone, PasteLost, Ready, TaskFailed
 from workers.stages import StageTimes
+from workers.step_times import StepTimes
 
 FIRST_TICKET_S = 60.0  #: it takes milliseconds; a machine that swaps takes longer
 
@@ -29,18 +31,32 @@ FIRST_TICKET_S = 60.0  #: it takes milliseconds; a machine that swaps takes long
 class CompositorWorker:
     """Pastes and encodes.  Between two tickets it holds open bundles and rings."""
 
-    def __init__(self, process: WorkerProcess, family: Family) -> None:
+    def __init__(
+        self,
+        process: WorkerProcess,
+        family: Family,
+        backend: str = DEFAULT,
+        log_times: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._process = process
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
+        self._backend, self._converter = backend, kernels(backend).converter()
         self._patience = Patience(FIRST_TICKET_S)
+        self._steps = StepTimes(process.send, log_times)
 
     def start(self) -> None:
         ready = Ready()
         self._process.send(ready)
         fail_point("compositor.ready_sent")
-        self._process.serve(self.handle, ready=ready, tidy=self._rings.close_dead)
+        self._process.serve(
+            self.handle, ready=ready, reset=self._steps.forget, tidy=self._between_tickets
+        )
+
+    def _between_tickets(self) -> None:
+        self._rings.close_dead()
+        self._steps.tell(time.monotonic())
 
     def handle(self, ticket: Paste, _payloads: list[bytes]) -> None:
         fail_point("compositor.ticket_taken")
@@ -49,36 +65,48 @@ class CompositorWorker:
         times = StageTimes()
         begin = time.perf_counter()
         try:
-            jpegs = [self._jpeg(ticket, index, times) for index in range(n)]
+            frames = [self._timed_frame(ticket, index, times) for index in range(n)]
         except (NoSegment, NotARing, StaleDescriptor):
             # The ring's owner has died, and its supervisor was faster than this ticket.
             self._process.send(PasteLost(ticket=ticket.ticket))
             return
         done = PasteDone(
             ticket=ticket.ticket,
-            composite_ms=1e3 * times.seconds.get("composite", 0.0),
-            encode_ms=1e3 * times.seconds.get("encode", 0.0),
+            is_change=[is_change for _, is_change in frames],
+            step_ms={step: 1e3 * seconds for step, seconds in times.seconds.items()},
         )
         self._patience.took(time.perf_counter() - begin, n)
         fail_point("compositor.encoded")
-        self._process.send(done, jpegs)
+        self._process.send(done, [payload for payload, _ in frames])
         fail_point("compositor.done_sent")
+        self._steps.tell(time.monotonic())
 
-    def _jpeg(self, ticket: Paste, index: int, times: StageTimes) -> bytes:
-        """One frame; empty when its job's data are at fault."""
+    def _timed_frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
+        """Steps are counted by frame: some take more than one stage of a step."""
+        of_frame = StageTimes()
+        result = self._frame(ticket, index, of_frame)
+        times.add(of_frame.seconds)
+        self._steps.count(of_frame.seconds, time.monotonic())
+        return result
+
+    def _frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
+        """A JPEG or a change, and which; empty when its job's data are at fault."""
         try:
-            with times.stage("composite"):
-                image = self._composite(ticket, index)
-                fail_point("compositor.pasted")
-            with times.stage("encode"):
-                return encode_jpeg(image)
-        except (BundleError, NotFinite) as error:
-            code = "BAD_BUNDLE" if isinstance(error, BundleError) else "MODEL_FAILED"
+            prediction = self._prediction(ticket, index, times)
+            fail_point("compositor.pasted")
+            bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
+            quality, frame = ticket.qualities[index] or None, ticket.frames[index]
+            finisher = Finisher(self._family, times, self._backend)
+            if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
+                return finisher.change(bundle, frame, prediction), True
+            return finisher.jpeg(bundle, frame, prediction, quality), False
+        except (BundleError, NotSpliceable, NotFinite) as error:
+            code = "MODEL_FAILED" if isinstance(error, NotFinite) else "BAD_BUNDLE"
             serial = ticket.serials[index]
             self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
-            return b""
+            return b"", False
 
-    def _composite(self, ticket: Paste, index: int) -> Image.Image:
+    def _prediction(self, ticket: Paste, index: int, times: StageTimes) -> U8:
         descriptor = Descriptor(
             ring=ticket.rings[index],
             epoch=ticket.ring_epochs[index],
@@ -87,10 +115,9 @@ class CompositorWorker:
         )
         view = self._rings.get(descriptor.ring).view(descriptor)
         fail_point("compositor.viewed")
-        output = np.frombuffer(view, np.float32).reshape(1, *self._family.output_shape)
-        (prediction,) = to_pixels(output)
-        bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
-        return composite_frame(bundle, ticket.frames[index], prediction, self._family)
+        output = np.frombuffer(view, np.float32).reshape(self._family.output_shape)
+        with times.stage("convert"):
+            return self._converter.rgbx(output)
 
 
 class OpenRings:

@@ -1,4 +1,4 @@
-"""The two steps every frame goes through, for the sequential renderer and the farm alike."""
+"""The steps every frame goes through, for the sequential renderer and the farm alike."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,11 @@ from workers.arrays import U8
 from workers.avatar import Bundle
 from workers.families import Family
 from workers.geometry import template_index
-from workers.kernels.paste import paste_prediction
+from workers.kernels.backends import DEFAULT, kernels
+from workers.kernels.jpeg import JpegSettings, encode_jpeg
+from workers.kernels.paste import blend, face
+from workers.kernels.splice import changed, splice
+from workers.stages import StageTimes
 
 
 def inner_crops(bundle: Bundle, frames: range, family: Family) -> U8:
@@ -20,19 +24,64 @@ def inner_crops(bundle: Bundle, frames: range, family: Family) -> U8:
     return np.stack([canvas[inner.y0 : inner.y1, inner.x0 : inner.x1] for canvas in canvases])
 
 
-def composite_frame(bundle: Bundle, frame: int, prediction: U8, family: Family) -> Image.Image:
-    """The finished picture of one frame, RGB.
+class Finisher:
+    """Mouths to JPEG frames, each step timed.
 
-    ``prediction`` : its mouth, uint8 (S, S, 3), RGB.  Raises BundleError for a damaged template.
+    ``prediction`` is a frame's mouth everywhere: uint8 (S, S, 3), RGB, or (S, S, 4), RGBX.  All
+    raise BundleError for a damaged template.
     """
-    template = _template(bundle, frame)
-    return paste_prediction(
-        bundle.frame(template),
-        bundle.crop(template),
-        prediction,
-        inner=family.inner,
-        box=bundle.box(template),
-    )
+
+    def __init__(self, family: Family, times: StageTimes, backend: str = DEFAULT) -> None:
+        self._family = family
+        self._times = times
+        self._kernels = kernels(backend)
+
+    def jpeg(self, bundle: Bundle, frame: int, prediction: U8, quality: int | None = None) -> bytes:
+        """The finished frame: spliced, or encoded whole where another quality is wanted.
+
+        ``quality`` : None, or the avatar's own, for the one it was compiled with.
+        """
+        if quality is not None and quality != bundle.manifest.quality:
+            return self._whole(bundle, frame, prediction, quality)
+        index = _template(bundle, frame)
+        jpeg = self._patch_jpeg(bundle, frame, prediction)
+        with self._times.stage("splice"):
+            return splice(bundle.template(index), jpeg, bundle.manifest.changed_rects[index])
+
+    def change(self, bundle: Bundle, frame: int, prediction: U8) -> bytes:
+        """What tells the finished frame from its template; see `workers.kernels.splice`."""
+        index = _template(bundle, frame)
+        jpeg = self._patch_jpeg(bundle, frame, prediction)
+        with self._times.stage("splice"):
+            return changed(jpeg, bundle.template(index), bundle.manifest.changed_rects[index])
+
+    def _patch_jpeg(self, bundle: Bundle, frame: int, prediction: U8) -> bytes:
+        if bundle.patch_rect(_template(bundle, frame)).is_empty():
+            return b""
+        patch = self.patch(bundle, frame, prediction)
+        with self._times.stage("encode"):
+            return encode_jpeg(patch, bundle.manifest.grid.settings)
+
+    def patch(self, bundle: Bundle, frame: int, prediction: U8) -> Image.Image:
+        """The finished frame in its template's patch rectangle, RGBX; not if that is empty."""
+        index = _template(bundle, frame)
+        box, paste = bundle.box(index), bundle.manifest.paste
+        with self._times.stage("resize"):
+            mouth = face(bundle.crop(index), prediction, box.side, paste, self._family)
+        with self._times.stage("blend"):
+            patch, at = bundle.patch(index), bundle.patch_rect(index)
+            return blend(patch, at, mouth, box, paste, self._family, self._kernels.paste_mixed)
+
+    def _whole(self, bundle: Bundle, frame: int, prediction: U8, quality: int) -> bytes:
+        """Around the mouth it is a copy of a copy: the template's own JPEG is what there is."""
+        index = _template(bundle, frame)
+        with self._times.stage("template"):
+            image = bundle.frame(index)
+        at = bundle.patch_rect(index)
+        if not at.is_empty():
+            image.paste(self.patch(bundle, frame, prediction), (at.x0, at.y0))
+        with self._times.stage("encode"):
+            return encode_jpeg(image, JpegSettings(quality, bundle.manifest.chroma, 0))
 
 
 def _template(bundle: Bundle, frame: int) -> int:

@@ -30,6 +30,15 @@ class Rect:
         """The part inside a ``width`` x ``height`` frame (may be empty)."""
         return Rect(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 
+    def clipped_within(self, other: "Rect") -> "Rect":
+        """The part inside another rectangle (may be empty)."""
+        return Rect(
+            max(self.x0, other.x0),
+            max(self.y0, other.y0),
+            min(self.x1, other.x1),
+            min(self.y1, other.y1),
+        )
+
     def moved(self, dx: int, dy: int) -> "Rect":
         return Rect(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from shm.errors import ShmError
@@ -14,6 +15,7 @@ from workers.compositor import CompositorWorker
 from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
+from workers.kernels.backends import BACKENDS, DEFAULT
 from workers.model import Model
 from workers.process import WorkerProcess
 
@@ -52,7 +54,18 @@ def _serve(arguments: argparse.Namespace) -> None:
             InferenceWorker(process, model, _ring(arguments)).start()
         case "compositor":
             fail_point("compositor.starting")
-            CompositorWorker(process, FAMILIES[arguments.family]).start()
+            log_times = partial(_log_times, arguments.name) if arguments.log_times else _keep_silent
+            family = FAMILIES[arguments.family]
+            CompositorWorker(process, family, arguments.kernels, log_times).start()
+
+
+def _log_times(name: str, line: str) -> None:
+    """To the farm's log, which is the standard error of all its processes."""
+    print(f"farm: compositing times in ms, mean/p90 child={name} {line}", file=sys.stderr)
+
+
+def _keep_silent(_line: str) -> None:
+    """Nobody asked."""
 
 
 def _ring(arguments: argparse.Namespace) -> RingWriter:
@@ -78,10 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--family", default="synctalk-328-ave")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)
     parser.add_argument("--ring")
     parser.add_argument("--ring-blocks", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--epoch", type=int, default=1)
+    parser.add_argument("--log-times", type=int, default=0, help="1: a compositor's, every second")
     return parser
 
 

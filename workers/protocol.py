@@ -64,11 +64,21 @@ class BatchDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasteDone:
-    """Payloads: a JPEG for each slot of the ticket, empty where its task failed."""
+    """Payloads: a JPEG or a change for each slot of the ticket, empty where its task failed."""
 
     ticket: int
-    composite_ms: float = 0.0
-    encode_ms: float = 0.0
+    is_change: list[bool]  #: of each slot
+    step_ms: dict[str, float] = field(default_factory=dict)  #: by step, of the whole ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What a compositor's frames took since it said so last; once a second at most.
+
+    Only the new ones: a broker adds them up, and a worker that dies takes none back.
+    """
+
+    steps: dict[str, list[int]]  #: step -> a histogram of frames, as `workers.histogram` lists it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +97,9 @@ class TaskFailed:
     message: str
 
 
-FROM_WORKER = wire.kinds(Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, PasteLost, TaskFailed)
+FROM_WORKER = wire.kinds(
+    Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, Times, PasteLost, TaskFailed
+)
 
 
 # Broker to worker.
@@ -129,6 +141,8 @@ class Paste:
     serials: list[int]
     bundles: list[str]
     digests: list[str]
+    qualities: list[int]  #: of the JPEGs; 0: what the bundle was compiled with
+    wants_change: list[bool]  #: only what tells a frame from its template, where it is spliced
     frames: list[int]
     rings: list[str]
     ring_epochs: list[int]

@@ -7,16 +7,13 @@ what this file gives, byte for byte.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from PIL import Image
-
-from workers.arrays import F32
+from workers.arrays import F32, U8
 from workers.avatar import Bundle
 from workers.features.mel import n_columns
 from workers.features.rows import FeatureRows, audio_tensors
 from workers.features.spans import Span, SpanCutter, span_features
 from workers.features.windows import n_frames, n_windows
-from workers.frames import composite_frame, inner_crops
-from workers.kernels.paste import encode_jpeg
+from workers.frames import Finisher, inner_crops
 from workers.model import Model
 from workers.stages import StageTimes
 
@@ -30,7 +27,13 @@ class Batch:
 
 
 def render(
-    speech: Iterable[F32], bundle: Bundle, model: Model, *, batch_size: int, times: StageTimes
+    speech: Iterable[F32],
+    bundle: Bundle,
+    model: Model,
+    *,
+    batch_size: int,
+    times: StageTimes,
+    quality: int | None = None,
 ) -> Iterator[bytes]:
     """The video frames of ``speech``, each a JPEG, in order.
 
@@ -38,16 +41,16 @@ def render(
     ----------
     speech : mono samples at 16 kHz, float32, about -1..1, in pieces of any size.
     batch_size : frames per inference call; changes speed and memory, not one byte of a frame.
-    times : where "audio", "inference", "composite" and "encode" are counted.
+    times : where "audio", "inference", "resize", "blend", "encode" and "splice" are counted.
+    quality : of the JPEGs, 1..95; None for the avatar's own, which is by far the quickest.
 
     Raises NotFinite (the model's fault) and BundleError (a damaged frame, or one for other models).
     """
     bundle.require_family(model.family)
+    finisher = Finisher(model.family, times)
     for batch in batches(speech, model, batch_size=batch_size, times=times):
-        for image in composite(batch, bundle, model, times):
-            with times.stage("encode"):
-                jpeg = encode_jpeg(image)
-            yield jpeg
+        for frame, prediction in predict(batch, bundle, model, times):
+            yield finisher.jpeg(bundle, frame, prediction, quality)
 
 
 def batches(
@@ -81,15 +84,12 @@ def _batch(rows: FeatureRows, frames: range, times: StageTimes) -> Batch:
     return Batch(frames.start, audio)
 
 
-def composite(
+def predict(
     batch: Batch, bundle: Bundle, model: Model, times: StageTimes
-) -> Iterator[Image.Image]:
-    """One inference call, and each of its mouths pasted into its template frame."""
+) -> Iterator[tuple[int, U8]]:
+    """One inference call: each frame's absolute index and its mouth."""
     family = model.family
     frames = range(batch.first_frame, batch.first_frame + len(batch.audio))
     with times.stage("inference"):
         predictions = model.predict(inner_crops(bundle, frames, family), batch.audio)
-    for frame, prediction in zip(frames, predictions, strict=True):
-        with times.stage("composite"):
-            image = composite_frame(bundle, frame, prediction, family)
-        yield image
+    yield from zip(frames, predictions, strict=True)

@@ -20,6 +20,8 @@ def info(arguments: argparse.Namespace) -> int:
     bundle = open_avatar(arguments.avatar)
     manifest = bundle.manifest
     sides = [box.side for box in manifest.boxes]
+    n, n_bytes = manifest.n_templates, bundle.n_bytes
+    mcus = "MCU" if manifest.interval == 1 else f"{manifest.interval} MCUs"
     print_table(
         [
             ("avatar", manifest.avatar_id),
@@ -27,6 +29,12 @@ def info(arguments: argparse.Namespace) -> int:
             ("frames", f"{manifest.n_templates} of {manifest.width_px}x{manifest.height_px}"),
             ("boxes", f"{min(sides)} to {max(sides)} pixels wide"),
             ("crops", f"{manifest.canvas_px}x{manifest.canvas_px}, for {manifest.family}"),
+            (
+                "jpegs",
+                f"quality {manifest.quality}, {manifest.chroma}, restart markers every {mcus}",
+            ),
+            ("paste", manifest.paste),
+            ("on disk", f"{n_bytes / 1e6:.1f} MB, {n_bytes / 1e3 / n:.0f} kB a frame"),
             ("compiled from", manifest.source_version),
             ("digest", manifest.digest),
         ]
@@ -63,7 +71,7 @@ def _summary(report: BuildReport) -> str:
     return (
         f"{manifest.avatar_id}: {manifest.n_templates} frames of"
         f" {manifest.width_px}x{manifest.height_px}, boxes {min(sides)} to {max(sides)} pixels"
-        f" wide, {report.n_bytes / 1e6:.1f} MB in {report.elapsed_s:.1f} s;"
+        f" wide, {report.bundle.n_bytes / 1e6:.1f} MB in {report.elapsed_s:.1f} s;"
         f" try: farm render speech.wav -o talk.mp4 --avatar {manifest.avatar_id}"
     )
 

@@ -3,8 +3,10 @@
 import argparse
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from farm.cli.render import JobOptions, RenderRequest, on_a_farm, say
 from farm.client import Client
@@ -39,8 +41,27 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(fields, indent=2))
     else:
-        print_table([(name.replace("_", " "), _shown(value)) for name, value in fields.items()])
+        _print(fields)
     return 0 if fields.get("is_ready", True) else 1
+
+
+def _print(report: dict[str, Any]) -> None:
+    steps = report.pop("steps", {})
+    print_table([(name.replace("_", " "), _shown(value)) for name, value in report.items()])
+    if steps:
+        print()
+        print_table(step_rows(steps))
+
+
+def step_rows(steps: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """A table of what the steps of compositing took; figures are aligned at their ends."""
+    titles = ("frames", "mean ms", "p50 ms", "p90 ms", "p99 ms")
+    rows = [("step", *(title.rjust(8) for title in titles))]
+    for name, step in steps.items():
+        times = (step.get(title.replace(" ", "_"), 0.0) for title in titles[1:])
+        frames = f"{step.get('frames', 0):.0f}"
+        rows.append((name, frames.rjust(8), *(f"{ms:8.2f}" for ms in times)))
+    return rows
 
 
 def _shown(value: object) -> str:

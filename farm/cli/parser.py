@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 
 from farm.config import FarmConfig
 from farm.espeak import DEFAULT_VOICE
+from workers.quality import DEFAULT_QUALITY, MAX_QUALITY
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MAX_BATCH_SIZE = 64
 MAX_COMPOSITORS = 256
-DEFAULT_QUALITY, MAX_JPEG_QUALITY = 90, 95  #: libjpeg's scale; above 95 files grow for nothing
 CONNECT_TIMEOUT_S = 5.0
 DEFAULTS = FarmConfig()
 
@@ -71,6 +71,12 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--video", choices=("h264", "mjpeg"), help="codec (default: h264); mjpeg keeps the JPEGs"
     )
+    command.add_argument(
+        "--quality",
+        type=_whole(1, MAX_QUALITY),
+        metavar="Q",
+        help=f"of the JPEGs, 1..{MAX_QUALITY} (default: the avatar's own, by far the quickest)",
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -93,6 +99,20 @@ def _add_serve(commands: Commands) -> None:
         "--compositors", type=_whole(1, MAX_COMPOSITORS), metavar="N", help="(default: cores - 1)"
     )
     serve.add_argument("--batch-size", type=_whole(1, MAX_BATCH_SIZE), metavar="N")
+    serve.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="ROLE",
+        help="run broker, audio, inference or compositor under cProfile; may be repeated",
+    )
+    serve.add_argument(
+        "--profile-dir",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where NAME-PID.pstats are written (default: here)",
+    )
     serve.set_defaults(run=("farm.cli.serve", "main"))
 
 
@@ -140,10 +160,10 @@ def _add_avatar_build(verbs: Commands) -> None:
     build.add_argument("--id", required=True, metavar="ID", help="what it will be called")
     build.add_argument(
         "--quality",
-        type=_whole(1, MAX_JPEG_QUALITY),
+        type=_whole(1, MAX_QUALITY),
         default=DEFAULT_QUALITY,
         metavar="Q",
-        help=f"of its JPEGs, 1..{MAX_JPEG_QUALITY} (default: {DEFAULT_QUALITY})",
+        help=f"of its JPEGs, 1..{MAX_QUALITY} (default: {DEFAULT_QUALITY})",
     )
     build.add_argument(
         "--paste",

@@ -38,6 +38,7 @@ class RenderRequest:
     output: str  #: ends in .mp4, .mkv or /
     avatar: str  #: id or path
     codec: VideoCodec | None  #: None: h264 in a video, and single frames have none
+    quality: int | None = None  #: of the JPEGs; None: the avatar's own
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Self:
@@ -46,6 +47,7 @@ class RenderRequest:
             output=arguments.output,
             avatar=arguments.avatar,
             codec=arguments.video,
+            quality=arguments.quality,
         )
 
     def check_output(self) -> None:
@@ -142,10 +144,19 @@ def _in_sequence(request: RenderRequest, arguments: argparse.Namespace) -> Rende
         model = Model.load(arguments.model or DEMO_MODEL)
         times = StageTimes()
         size = (bundle.manifest.width_px, bundle.manifest.height_px)
+        if request.quality not in (None, bundle.manifest.quality):
+            _note_whole(request.quality)
         with _Collector(request, reader, times, size) as collector:
             speech = collector.speech()
             batch_size = arguments.batch_size or SEQUENTIAL_BATCH_SIZE
-            for jpeg in render(speech, bundle, model, batch_size=batch_size, times=times):
+            for jpeg in render(
+                speech,
+                bundle,
+                model,
+                batch_size=batch_size,
+                times=times,
+                quality=request.quality,
+            ):
                 collector.add(jpeg)
         return collector.report(model.provider)
 
@@ -198,11 +209,14 @@ def _collected(
             job_id=options.job_id,
             priority=options.priority,
             deadline_s=options.deadline_s,
+            quality=request.quality,
         )
     )
     if options.says_id:
         print(f"farm: job {job.job_id}", file=sys.stderr)
     assert job.accepted is not None
+    if job.accepted.path == "whole":
+        _note_whole(request.quality)
     size = (job.accepted.width_px, job.accepted.height_px)
     with _Collector(request, reader, times, size) as collector:
         # The output's size is the farm's to say, so speech flows only now.
@@ -307,6 +321,10 @@ def say(report: RenderReport, *, as_json: bool) -> int:
         _note(f"{report.speech}: ends {report.missing_s:.1f} s before its header says")
     print(json.dumps(report.to_json(), indent=2) if as_json else _summary(report))
     return 0
+
+
+def _note_whole(quality: int | None) -> None:
+    _note(f"quality {quality} is not the avatar's own: each frame is encoded whole, and far slower")
 
 
 def _note(message: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from farm import daemon
 from farm.config import Endpoints, load_config, with_overrides
 from farm.paths import user_paths
+from farm.profiling import Profiling
 
 #: What a log record has by itself; anything else was said about the event.
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
@@ -33,8 +34,9 @@ def main(arguments: argparse.Namespace) -> int:
         },
         source="the command line",
     )
+    profiling = Profiling.of(arguments.profile, arguments.profile_dir)
     _draw_demo()
-    return daemon.run(config, user_paths(), on_ready=_say_ready)
+    return daemon.run(config, user_paths(), on_ready=_say_ready, profiling=profiling)
 
 
 def _log_to_stderr() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pstats
 import signal
 import socket
 import subprocess
@@ -106,6 +107,23 @@ def test_status_says_that_the_farm_is_ready(running: RunningFarm) -> None:
     assert done.returncode == 0
     assert "is ready     True" in done.stdout
     assert "1 audio" in done.stdout
+
+
+def test_status_shows_what_the_steps_took(
+    running: RunningFarm, two_seconds: Path, tmp_path: Path
+) -> None:
+    farm(
+        "submit", two_seconds, "-o", f"{tmp_path}/a/", "--avatar", "anna", "--connect", running.url
+    )
+
+    wait_until(lambda: "blend" in farm("status", "--connect", running.url).stdout)
+    table = farm("status", "--connect", running.url).stdout
+    report = json.loads(farm("status", "--connect", running.url, "--json").stdout)
+
+    titles = ["step", "frames", "mean", "ms", "p50", "ms", "p90", "ms", "p99", "ms"]
+    assert titles in [line.split() for line in table.splitlines()]
+    assert report["steps"].keys() >= {"convert", "resize", "blend", "encode", "splice"}
+    assert report["steps"]["blend"].keys() >= {"frames", "mean_ms", "p50_ms", "p90_ms", "p99_ms"}
 
 
 def test_a_job_is_seen_and_cancelled_from_another_terminal(
@@ -232,6 +250,41 @@ def test_ctrl_c_in_the_server_drains(data: Path) -> None:
 
         assert service.process.wait(30) == 0
         assert "Traceback" not in service.log()
+
+
+def test_profiles_are_left_of_the_roles_that_were_named(
+    data: Path, two_seconds: Path, tmp_path: Path
+) -> None:
+    options = ("--profile", "compositor", "--profile", "broker", "--profile-dir", f"{tmp_path}/p")
+    with running_farm(data, config=FAST, options=options) as service:
+        farm(
+            "submit", two_seconds, "-o", f"{tmp_path}/a/", "--avatar", "anna",
+            "--connect", service.url,
+        )  # fmt: skip
+        names = {
+            f"{name}-{process.pid}.pstats"
+            for role, name in (("broker", "broker"), ("compositor", "compositor-0"))
+            for process in service.workers(role)[:1]
+        }
+        service.process.terminate()
+        assert service.process.wait(30) == 0
+        said = service.log()
+
+    assert names <= {path.name for path in (tmp_path / "p").iterdir()}
+    for name in names:
+        assert f"python -m pstats {tmp_path}/p/{name}" in said
+        called = {
+            (Path(file).name, function)
+            for file, _, function in pstats.Stats(str(tmp_path / "p" / name)).stats  # type: ignore[attr-defined]
+        }
+        theirs = "compositor.py" if "compositor" in name else "worker_desk.py"
+        assert (theirs, "handle" if theirs == "compositor.py" else "take") in called
+
+
+def test_a_role_that_cannot_be_profiled_is_said_in_one_line(tmp_path: Path) -> None:
+    done = farm("serve", "--profile", "gpu", cwd=tmp_path)
+
+    assert_refused(done, "--profile gpu", "broker, audio, inference or compositor")
 
 
 def test_a_home_that_cannot_be_written_is_no_trouble(data: Path, tmp_path: Path) -> None:

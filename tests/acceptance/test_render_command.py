@@ -16,7 +16,7 @@ import pytest
 
 from farm.paths import DEMO_SPEECH, TINY_MODEL, Paths
 from tests.material import noise_avatar
-from workers.avatar import FRAMES, Bundle
+from workers.avatar import PATCHES, Bundle
 
 FARM = Path(sys.executable).with_name("farm")
 
@@ -64,7 +64,7 @@ def test_the_demo_becomes_a_video_with_all_its_frames_and_sound(tmp_path: Path) 
         assert video.streams.audio[0].codec_context.name == "aac"
     n_samples = round(215_704 * 16_000 / 22_050)
     assert frames == report["frames"] == (n_samples * 25 + 8_000) // 16_000
-    assert set(report["stage_ms_per_frame"]) >= {"audio", "inference", "composite", "encode"}
+    assert set(report["stage_ms_per_frame"]) >= {"audio", "inference", "blend", "encode"}
 
 
 def test_frames_are_the_same_whatever_the_container_and_batch_size(
@@ -100,7 +100,7 @@ def test_the_summary_names_output_speed_and_stages(
     done = farm("render", two_seconds, "-o", tmp_path / "a.mkv", "--avatar", avatar)
 
     assert done.returncode == 0
-    for word in ("a.mkv", "50 frames", "frames/s", "inference", "composite"):
+    for word in ("a.mkv", "50 frames", "frames/s", "inference", "blend"):
         assert word in done.stdout
     assert done.stderr == ""
 
@@ -156,7 +156,7 @@ def test_a_damaged_avatar_is_refused_when_the_frame_is_used(
     tmp_path: Path, two_seconds: Path, avatar: Path
 ) -> None:
     damaged = Path(shutil.copytree(avatar, tmp_path / "damaged"))
-    with open(damaged / FRAMES, "r+b") as frames:
+    with open(damaged / PATCHES, "r+b") as frames:
         frames.seek(-1, os.SEEK_END)
         frames.write(b"\0")
     out = tmp_path / "out"
@@ -164,8 +164,8 @@ def test_a_damaged_avatar_is_refused_when_the_frame_is_used(
 
     done = farm("render", two_seconds, "-o", out / "a.mp4", "--avatar", damaged)
 
-    assert_refused(done, FRAMES, "image 3 is damaged", left_in=out)
-    assert_refused(farm("avatar", "verify", damaged), "image 3 is damaged")
+    assert_refused(done, PATCHES, "template 3 is damaged", left_in=out)
+    assert_refused(farm("avatar", "verify", damaged), "template 3 is damaged")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,13 @@ def value(annotation: object, rng: random.Random) -> object:
         return [value(arguments[0], rng) for _ in range(rng.randint(0, 4))]
     if origin is dict:
         return {f"key {k}": value(arguments[1], rng) for k in range(rng.randint(0, 4))}
-    choices = {int: INTEGERS, float: FLOATS, str: STRINGS, bool: (False, True)}
+    choices = {
+        int: INTEGERS,
+        float: FLOATS,
+        str: STRINGS,
+        bool: (False, True),
+        bytes: (b"", b"\xff", bytes(4_096)),
+    }
     return rng.choice(choices[annotation]) if annotation in choices else None
 
 

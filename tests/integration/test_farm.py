@@ -21,7 +21,7 @@ from tests.farm_process import FAST, RunningFarm, running_farm, start, wait_unti
 from tests.material import EDGE_BOXES, expected, in_pieces, noise_avatar, read_speech
 from workers import wire
 from workers.arrays import F32
-from workers.avatar import Bundle
+from workers.avatar import PATCHES, Bundle
 from workers.model import Model
 
 pytestmark = pytest.mark.beside_a_farm
@@ -90,6 +90,33 @@ def test_the_demo_avatar_is_offered(farm: RunningFarm, speech: F32) -> None:
     assert (job.accepted.width_px, job.accepted.height_px, job.accepted.fps) == (1280, 720, 25)
 
 
+@pytest.mark.parametrize("avatar", ["anna", "hard"])
+def test_a_client_that_joins_gets_the_same_bytes_again_and_again(
+    farm: RunningFarm, data: Path, speech: F32, model: Model, avatar: str
+) -> None:
+    if avatar == "hard":
+        noise_avatar(data / "avatars" / "hard", paste="hard")
+    with farm.client() as client:
+        for _ in range(3):  # the later ones begin with the templates of the first
+            job = client.submit(JobSpec(audio=speech[:30_000], avatar=avatar))
+            assert list(job) == expected(data, avatar, speech[:30_000], model)
+            assert job.accepted is not None
+            assert (job.accepted.encoding, job.accepted.path) == ("patch", "spliced")
+
+
+def test_another_quality_comes_whole_and_the_answer_says_so(
+    farm: RunningFarm, data: Path, speech: F32, model: Model
+) -> None:
+    with farm.client() as client:
+        job = client.submit(JobSpec(audio=speech[:30_000], avatar="anna", quality=40))
+        frames = list(job)
+
+    assert frames == expected(data, "anna", speech[:30_000], model, quality=40)
+    assert job.accepted is not None
+    said = (job.accepted.encoding, job.accepted.path, job.accepted.quality)
+    assert said == ("whole", "whole", 40)
+
+
 def test_frames_come_while_the_speech_is_still_being_spoken(farm: RunningFarm, speech: F32) -> None:
     spoken = 0
 
@@ -156,9 +183,11 @@ class Raw:
     def hear(self) -> dict[str, object]:
         import msgpack
 
-        header, *_ = self._socket.recv_multipart()
-        answer: dict[str, object] = msgpack.unpackb(header)
-        return answer
+        while True:
+            header, *_ = self._socket.recv_multipart()
+            answer: dict[str, object] = msgpack.unpackb(header)
+            if answer["kind"] != "keep_alive":
+                return answer
 
     def close(self) -> None:
         self._socket.close()
@@ -215,6 +244,9 @@ def test_what_is_no_message_gets_a_typed_error(raw: Raw, frames: list[bytes], co
         ({"job_id": "x" * 500}, "BAD_MESSAGE"),
         ({"credit": -1}, "BAD_MESSAGE"),
         ({"job_id": "\x1b[31m"}, "BAD_MESSAGE"),
+        ({"quality": 0}, "BAD_MESSAGE"),
+        ({"encoding": "zip"}, "BAD_MESSAGE"),
+        ({"template_bytes": -1}, "BAD_MESSAGE"),
         ({"priority": 10**6}, "BAD_MESSAGE"),
         ({"deadline_s": -1.0}, "BAD_MESSAGE"),
         ({"sample_format": "mp3"}, "BAD_MESSAGE"),
@@ -351,12 +383,12 @@ def test_a_damaged_avatar_fails_its_job_only(
     farm: RunningFarm, data: Path, speech: F32, model: Model
 ) -> None:
     damaged = noise_avatar(data / "avatars" / "damaged", EDGE_BOXES[:2])
-    with open(damaged.directory / "frames.u8", "r+b") as frames:
-        frames.write(b"\0")
+    with open(damaged.directory / PATCHES, "r+b") as patches:
+        patches.write(b"\0")
 
     with farm.client() as client:
         good = client.submit(JobSpec(audio=speech[:30_000], avatar="anna"))
-        with pytest.raises(JobRefused, match="image 0 is damaged"):
+        with pytest.raises(JobRefused, match="template 0 is damaged"):
             list(client.submit(JobSpec(audio=speech, avatar="damaged")))
         assert list(good) == expected(data, "anna", speech[:30_000], model)
 
@@ -547,5 +579,5 @@ def example(annotation: object) -> object:
     if "dict" in str(annotation):
         return {"a": 1} if "int" in str(annotation) else {"a": 1.5}
     if "list" in str(annotation):
-        return ["x"] if "str" in str(annotation) else [1]
-    return {"str": "x", "int": 3, "bool": True, "float": 0.5}.get(name, 2)
+        return ["x"] if "str" in str(annotation) else [True] if "bool" in str(annotation) else [1]
+    return {"str": "x", "bytes": b"x", "int": 3, "bool": True, "float": 0.5}.get(name, 2)

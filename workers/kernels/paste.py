@@ -1,47 +1,168 @@
-"""Prediction to finished frame, in Pillow images: the work of a compositor."""
+"""A mouth back into its template frame.  Images are RGB.
 
-import io
+Two ways, one of them for all frames of an avatar:
 
+    hard      the whole box is written over, as SyncTalk_2D does
+    feather   only the rectangle that the model was not shown is, with a soft edge inside it
+
+A frame is only ever changed within ``changed_rect``; pixels around it are the template's own.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
 from PIL import Image
 
-from workers.arrays import U8
+from workers.arrays import F64, I64, U8
+from workers.families import Family
 from workers.geometry import Box, Rect
+from workers.kernels.tensors import as_image
 
-JPEG_QUALITY = 90
-CHROMA_420 = 2  #: Pillow's name for 4:2:0
+PASTES = ("feather", "hard")
+FEATHER_CANVAS_PX = 12.0  #: width of the soft edge, on the canvas
+BICUBIC = Image.Resampling.BICUBIC
+BICUBIC_REACH_PX = 2.5  #: half of its four taps, and half a pixel for rounding
 
 
-def paste_prediction(
-    frame: U8, canvas: U8, prediction: U8, *, inner: Rect, box: Box
-) -> Image.Image:
-    """Put a mouth back into its template frame (``paste = "hard"``).
+def changed_rect(box: Box, paste: str, family: Family) -> Rect:
+    """The frame's pixels that a mouth may change; may leave the frame."""
+    if paste == "hard":
+        return box.rect
+    return hole_rect(box.side, family).moved(box.x, box.y)
+
+
+def hole_rect(side_px: int, family: Family) -> Rect:
+    """What the model was not shown, in a box of this side: pixels whose centres lie in it."""
+    scale = side_px / family.canvas_px
+    hole = _canvas_hole(family)
+    x0, y0 = (math.ceil(scale * edge - 0.5) for edge in (hole.x0, hole.y0))
+    x1, y1 = (math.ceil(scale * edge - 0.5) for edge in (hole.x1, hole.y1))
+    return Rect(x0, y0, x1, y1)
+
+
+def _canvas_hole(family: Family) -> Rect:
+    return family.blackout.moved(family.inner.x0, family.inner.y0)
+
+
+def face(canvas: U8, prediction: U8, side_px: int, paste: str, family: Family) -> Image.Image:
+    """What a mouth makes of ``changed_rect``, mode RGBX; nothing is cut off that leaves the frame.
 
     Parameters
     ----------
-    frame : uint8, shape (H, W, 3), RGB.  Not modified.
-    canvas : uint8, shape (C, C, 3), RGB: the crop the prediction was made from.
-    prediction : uint8, shape (S, S, 3), RGB.
-    inner : the S x S rectangle of the canvas that the prediction replaces.
-    box : where the canvas came from.  Only the part inside the frame is written.
+    canvas : uint8, shape (C, C, 3): the crop the prediction was made from.
+    prediction : uint8, shape (S, S, 3) or (S, S, 4); it replaces the canvas's inner square.
 
-    Returns
-    -------
-    The frame as an RGB image, equal to ``frame`` outside ``box``.  The canvas is resized by
-    Pillow's BICUBIC: a = -0.5, antialiased when it shrinks.
+    Resized by Pillow's BICUBIC: a = -0.5, antialiased when it shrinks.  Of a feather's box the hole
+    alone is computed, within 2 levels of what resizing all of it gives: Pillow keeps the place as
+    float32.
     """
-    face = Image.fromarray(canvas)
-    face.paste(Image.fromarray(prediction), (inner.x0, inner.y0))
-    face = face.resize((box.side, box.side), Image.Resampling.BICUBIC)
-    image = Image.fromarray(frame)
-    visible = box.rect.clipped_to(*image.size)
-    # Clamped before Pillow sees it: 12.1.1 writes out of bounds for huge boxes (CVE-2026-59199).
-    patch = visible.moved(-box.x, -box.y)
-    image.paste(face.crop((patch.x0, patch.y0, patch.x1, patch.y1)), (visible.x0, visible.y0))
+    if paste == "hard":
+        return _with_rim(canvas, prediction, family).resize((side_px, side_px), BICUBIC)
+    hole, inner, scale = hole_rect(side_px, family), family.inner, family.canvas_px / side_px
+    x0, y0, x1, y1 = (scale * edge for edge in _corners(hole))
+    reach = BICUBIC_REACH_PX * max(scale, 1.0)  # Pillow looks farther when it shrinks
+    if inner.x0 + reach <= min(x0, y0) and max(x1, y1) <= inner.x1 - reach:
+        source, shift = as_image(prediction), inner.x0
+    else:
+        source, shift = _with_rim(canvas, prediction, family), 0
+    seen = (x0 - shift, y0 - shift, x1 - shift, y1 - shift)
+    return source.resize((hole.width, hole.height), BICUBIC, seen)
+
+
+def _with_rim(canvas: U8, prediction: U8, family: Family) -> Image.Image:
+    image = as_image(canvas)
+    image.paste(as_image(prediction), (family.inner.x0, family.inner.y0))
     return image
 
 
-def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
-    """A baseline JPEG, 4:2:0, standard Huffman tables."""
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, subsampling=CHROMA_420)
-    return out.getvalue()
+def blend(
+    patch: U8,
+    at: Rect,
+    mouth: Image.Image,
+    box: Box,
+    paste: str,
+    family: Family,
+    paste_mixed: Callable[..., None] = Image.Image.paste,
+) -> Image.Image:
+    """The pixels ``at`` of the frame, mode RGBX, with a mouth in them.
+
+    Parameters
+    ----------
+    patch : uint8, shape (at.height, at.width, 3): the template's own.  Not modified.
+    at : where they are; inside the frame, and holds all of ``changed_rect`` that is.
+    mouth : the new pixels of ``changed_rect``, from ``face``.
+    paste_mixed : see `workers.kernels.backends`.
+    """
+    image = as_image(patch)
+    changed = changed_rect(box, paste, family)
+    whole = Rect(0, 0, changed.width, changed.height)
+    strips = feather_strips(box.side, family) if paste == "feather" else ((whole, None),)
+    # Clamped before Pillow sees it: 12.1.1 writes out of bounds for huge boxes (CVE-2026-59199).
+    visible = changed.clipped_within(at).moved(-changed.x0, -changed.y0)
+    for strip, mask in strips:
+        part = strip.clipped_within(visible)
+        if not part.is_empty():
+            pixels = mouth if part == whole else mouth.crop(_corners(part))
+            corner = (part.x0 + changed.x0 - at.x0, part.y0 + changed.y0 - at.y0)
+            if mask is None:
+                image.paste(pixels, corner)
+            else:
+                share = mask.crop(_corners(part.moved(-strip.x0, -strip.y0)))
+                paste_mixed(image, pixels, corner, share)
+    return image
+
+
+def _corners(rect: Rect) -> tuple[int, int, int, int]:
+    return rect.x0, rect.y0, rect.x1, rect.y1
+
+
+@lru_cache(maxsize=64)
+def feather_strips(side_px: int, family: Family) -> tuple[tuple[Rect, Image.Image | None], ...]:
+    """``hole_rect``, from its own corner, cut into its soft edges and what is whole inside them.
+
+    Each with its levels from ``feather_mask``; None where all are 255: a mask costs ten times as
+    much as a copy.
+    """
+    mask = np.asarray(feather_mask(side_px, family))
+    height, width = mask.shape
+    whole = mask == 255
+    if not whole.any():
+        return ((Rect(0, 0, width, height), feather_mask(side_px, family)),)
+    # Towards an edge rows lose their first whole pixels; where those that lost none of the rows
+    # and none of the columns cross, all are whole.
+    x0, x1 = _span(whole.sum(axis=0))
+    y0, y1 = _span(whole.sum(axis=1))
+    soft = (
+        Rect(0, 0, width, y0),
+        Rect(0, y0, x0, y1),
+        Rect(x1, y0, width, y1),
+        Rect(0, y1, width, height),
+    )
+    masks = (Image.fromarray(mask[rect.y0 : rect.y1, rect.x0 : rect.x1].copy()) for rect in soft)
+    return ((Rect(x0, y0, x1, y1), None), *zip(soft, masks, strict=True))
+
+
+def _span(counts: I64) -> tuple[int, int]:
+    """Half-open, from the first to the last of the largest."""
+    largest = np.flatnonzero(counts == counts.max())
+    return int(largest[0]), int(largest[-1]) + 1
+
+
+def feather_mask(side_px: int, family: Family) -> Image.Image:
+    """How much of the mouth is seen in each pixel of ``hole_rect``: mode L, 0 none .. 255 all."""
+    hole, rect = _canvas_hole(family), hole_rect(side_px, family)
+    scale = side_px / family.canvas_px
+    across = _ramp(rect.x0, rect.x1, scale * hole.x0, scale * hole.x1, scale * FEATHER_CANVAS_PX)
+    down = _ramp(rect.y0, rect.y1, scale * hole.y0, scale * hole.y1, scale * FEATHER_CANVAS_PX)
+    levels = np.rint(255 * np.outer(down, across)).astype(np.uint8)
+    return Image.fromarray(levels)
+
+
+def _ramp(begin: int, end: int, edge0: float, edge1: float, width: float) -> F64:
+    """From 0 at both edges to 1 ``width`` inside them, for pixels ``begin`` .. ``end - 1``."""
+    centres = np.arange(begin, end) + 0.5
+    inside = np.clip(np.minimum(centres - edge0, edge1 - centres) / width, 0, 1)
+    smooth: F64 = inside * inside * (3 - 2 * inside)
+    return smooth

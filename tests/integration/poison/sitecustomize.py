@@ -63,14 +63,14 @@ def poison_compositor() -> None:
     from workers.compositor import CompositorWorker
 
     serials = noted_serials(CompositorWorker)
-    paste_prediction = frames.paste_prediction
+    blend = frames.blend
 
-    def deadly_paste(frame: Any, *arguments: Any, **options: Any) -> Any:
-        if is_poison(frame):
+    def deadly_blend(patch: Any, *arguments: Any, **options: Any) -> Any:
+        if is_poison(patch):
             die_of(len(serials), serials)
-        return paste_prediction(frame, *arguments, **options)
+        return blend(patch, *arguments, **options)
 
-    frames.paste_prediction = deadly_paste
+    frames.blend = deadly_blend
 
 
 def noted_serials(worker_class: Any) -> list[int]:

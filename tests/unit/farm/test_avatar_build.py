@@ -23,6 +23,7 @@ from tests.unit.farm.avatar_material import (
     template_frames,
 )
 from workers.avatar import CROPS, MANIFEST, Bundle
+from workers.families import FAMILIES
 from workers.geometry import Box
 from workers.kernels.crop import crop_canvas
 
@@ -102,7 +103,10 @@ def test_the_same_again_does_nothing_wherever_the_files_are(
 SMALLER = replace(BuildOptions().family, name="smaller", canvas_px=168)
 
 
-def test_crops_are_made_for_the_family_that_is_asked_for(paths: Paths, source: Path) -> None:
+def test_crops_are_made_for_the_family_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, paths: Paths, source: Path
+) -> None:
+    monkeypatch.setitem(FAMILIES, SMALLER.name, SMALLER)
     bundle = build_avatar(source, "anna", paths, BuildOptions(family=SMALLER)).bundle
 
     bundle.require_family(SMALLER)
@@ -325,4 +329,6 @@ def test_a_bundle_is_listed_and_opened_by_its_id(paths: Paths, source: Path) -> 
 
     assert avatar_ids(paths)[-1] == "anna"
     assert Bundle(paths.avatars / "anna").manifest.avatar_id == "anna"
-    assert report.n_bytes == sum(len(file) for file in content(paths.avatars / "anna").values())
+    assert report.bundle.n_bytes == sum(
+        len(file) for file in content(paths.avatars / "anna").values()
+    )

@@ -9,7 +9,7 @@ from farm.demo.avatar import draw_frame
 from farm.errors import CacheUnusable, UnknownAvatar
 from farm.paths import Paths
 from tests.material import EDGE_BOXES, noise_avatar
-from workers.avatar import FRAMES, Bundle
+from workers.avatar import PATCHES, Bundle
 from workers.errors import BundleError
 
 
@@ -64,7 +64,7 @@ def test_the_demo_is_drawn_again_when_its_cache_is_not_what_we_would_make(
     find_avatar("demo", paths, on_template=no_progress)
     match change:
         case "missing file":
-            (paths.drawn_avatar("demo") / FRAMES).unlink()
+            (paths.drawn_avatar("demo") / PATCHES).unlink()
         case "older drawing":
             monkeypatch.setattr(avatars, "DEMO_SOURCE_VERSION", "tomorrow's")
         case "older compiler":

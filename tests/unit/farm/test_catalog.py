@@ -7,16 +7,16 @@ import pytest
 from farm.catalog import Catalog
 from farm.errors import UnknownAvatar
 from farm.paths import Paths
-from tests.material import noise_avatar
+from tests.material import EDGE_BOXES, noise_avatar
 from workers.avatar import MANIFEST, Bundle
 from workers.errors import BundleError
 
 
 def test_a_drawn_avatar_is_offered_once_it_is_drawn(user_paths: Paths, demo_bundle: Bundle) -> None:
-    directory, manifest = Catalog(user_paths).find("demo")
+    bundle = Catalog(user_paths).find("demo")
 
-    assert directory == demo_bundle.directory
-    assert manifest.digest == demo_bundle.manifest.digest
+    assert bundle.directory == demo_bundle.directory
+    assert bundle.manifest.digest == demo_bundle.manifest.digest
 
 
 def test_one_that_is_not_drawn_is_refused_with_the_way_to_draw_it(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_one_that_the_user_built_comes_first(tmp_path: Path) -> None:
     paths = Paths(data=tmp_path, cache=tmp_path / "cache")
     built = noise_avatar(paths.avatars / "leo")
 
-    assert Catalog(paths).find("leo")[0] == built.directory
+    assert Catalog(paths).find("leo").directory == built.directory
 
 
 @pytest.mark.parametrize("name", ["../leo", "", "a/b", "nobody"])
@@ -55,3 +55,15 @@ def test_a_damaged_one_is_told_without_its_place(tmp_path: Path) -> None:
     with pytest.raises(BundleError) as raised:
         Catalog(paths).find("anna")
     assert str(tmp_path) not in str(raised.value)
+
+
+def test_a_bundle_is_opened_again_only_when_it_was_replaced(tmp_path: Path) -> None:
+    catalog = Catalog(Paths(data=tmp_path, cache=tmp_path / "cache"))
+    noise_avatar(tmp_path / "avatars" / "anna")
+    first = catalog.find("anna")
+    assert catalog.find("anna") is first
+
+    second = noise_avatar(tmp_path / "avatars" / "anna", EDGE_BOXES[:2])
+
+    assert catalog.find("anna").manifest == second.manifest
+    assert catalog.find("anna") is catalog.find("anna")

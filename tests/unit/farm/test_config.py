@@ -14,6 +14,7 @@ from farm.config import (
     with_overrides,
 )
 from farm.errors import BadRequest
+from workers.kernels.backends import BACKENDS
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 LONGEST = "ipc:///" + "x" * (MAX_SOCKET_PATH_BYTES - 1)
@@ -59,6 +60,10 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("[health]\nheartbeat_s = nan", r"heartbeat_s = nan in .*: must be .*0\.05\.\.60"),
         ("[health]\ndrain_s = inf", r"drain_s = inf in .*: must be .*0\.\.86400"),
         ("[health]\ndrain_s = true", r"drain_s = True in .*: must be a number of seconds"),
+        (
+            "[compositors]\nlog_compositing_times = 1",
+            r"log_compositing_times = 1 in .*: must be true or false",
+        ),
         ("[inference]\nbatch = 8", r"inference\.batch in .*: no such key.*batch_size, ring_blocks"),
         ("[inferense]\nbatch_size = 8", r"inferense in .*: no such section.*farm, model"),
         ("limits = 3", r"limits = 3 in .*: must be a section, \[limits\]"),
@@ -119,6 +124,12 @@ def test_an_endpoint_on_this_machine_is_taken(tmp_path: Path, url: str) -> None:
     assert loaded(tmp_path, f"[farm]\nendpoint = '{url}'").farm.endpoint == url
 
 
+def test_a_switch_is_taken(tmp_path: Path) -> None:
+    config = loaded(tmp_path, "[compositors]\nlog_compositing_times = true")
+
+    assert config.compositors.log_compositing_times is True
+
+
 def test_options_override_a_file_under_the_same_rules() -> None:
     config = with_overrides(
         FarmConfig(), {"inference.batch_size": 25, "compositors.count": None}, source="the options"
@@ -148,3 +159,14 @@ def test_a_run_directory_too_deep_for_sockets_is_refused() -> None:
     endpoints(FarmConfig(), fits)
     with pytest.raises(BadConfig, match="109 bytes, must be at most 107"):
         endpoints(FarmConfig(), Path(f"{fits}é"))
+
+
+def test_the_kernels_are_those_that_compositors_have() -> None:
+    """Written twice: the daemon, which reads the configuration, does without NumPy."""
+    for backend in BACKENDS:
+        keys = {"compositors.kernels": backend}
+        assert (
+            with_overrides(FarmConfig(), keys, source="the options").compositors.kernels == backend
+        )
+    with pytest.raises(BadConfig, match=f"must be one of {', '.join(BACKENDS)}"):
+        with_overrides(FarmConfig(), {"compositors.kernels": "cuda"}, source="the options")

@@ -1,11 +1,9 @@
 """A store that begins in the middle makes the same rows as one that began at 0."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from farm.job_store import JobStore, first_sample_of
+from farm.job_store import Finished, JobStore, first_sample_of
 from farm.protocol import Open
 from tests.material import noise_avatar
 from workers.arrays import F32
@@ -22,7 +20,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def store(bundle: Bundle, *, first_frame: int = 0, first_sample: int = 0) -> JobStore:
     opened = Open(job_id="a", avatar="anna", credit=1, first_frame=first_frame)
-    return JobStore(opened, Path(bundle.directory), bundle.manifest, first_sample=first_sample)
+    return JobStore(opened, bundle, first_sample=first_sample)
 
 
 def finish(store: JobStore, model: Model) -> None:
@@ -69,9 +67,13 @@ def test_a_store_that_begins_late_may_hear_everything_from_the_start(
 def test_frames_stay_until_they_are_taken(bundle: Bundle) -> None:
     kept = store(bundle)
     for frame in range(4):
-        kept.keep_jpeg(frame, bytes([frame]))
+        kept.keep_frame(frame, whole(frame))
 
-    assert kept.jpegs(range(2)) == kept.jpegs(range(2)) == [b"\0", b"\1"]
+    assert kept.leaving(range(2)) == kept.leaving(range(2)) == [whole(0), whole(1)]
     kept.forget_before(2)
     assert kept.n_bytes == 2
-    assert kept.jpegs(range(2, 4)) == [b"\2", b"\3"]
+    assert kept.leaving(range(2, 4)) == [whole(2), whole(3)]
+
+
+def whole(frame: int) -> Finished:
+    return Finished(bytes([frame]), is_change=False)

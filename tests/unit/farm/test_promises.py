@@ -1,7 +1,7 @@
 """The desks without sockets: nothing is said to a client before it is kept."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,21 @@ from farm.allowance import BURST
 from farm.attachment import RETURN_S
 from farm.catalog import Catalog
 from farm.client_desk import ClientDesk
+from farm.commands import SendFrames
 from farm.durable import NotDurable
 from farm.ended_jobs import EndedJobs
-from farm.job_desk import MAX_BROKERS, JobDesk
+from farm.job_desk import JobDesk
+from farm.job_store import Finished
 from farm.journal import Entry, JournalFailed
 from farm.outbox import Outbox
 from farm.paths import Paths
+from farm.restorer import MAX_BROKERS, Restorer
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from tests.material import noise_avatar
 from workers import wire
+from workers.avatar import SEGMENTS
+from workers.kernels.splice import UNCHANGED
 from workers.transport import PeerGone
 
 
@@ -113,9 +118,11 @@ class Front:
 
 
 @pytest.fixture
-def front(tmp_path: Path) -> Front:
+def front(tmp_path: Path) -> Iterator[Front]:
     noise_avatar(tmp_path / "avatars" / "anna")
-    return Front(tmp_path)
+    front = Front(tmp_path)
+    yield front
+    vars(front).clear()  # the bundles that it opened go with it
 
 
 def opening(job_id: str, **more: Any) -> protocol.Open:
@@ -194,7 +201,13 @@ def test_a_job_that_no_broker_survives_is_not_taken_over_for_ever(front: Front) 
     )
     front.keeper.kept = [killer]
 
-    front.jobs.restore(Catalog(Paths(data=Path(), cache=Path())), front.settle)
+    Restorer(
+        keeper=front.keeper,
+        catalog=Catalog(Paths(data=Path(), cache=Path())),
+        jobs=front.jobs,
+        events=front.events,
+        settle=front.settle,
+    ).restore()
     front.turn((b"c", protocol.Resume(job_id="k", next_frame=0, credit=5)))
 
     (failed,) = front.told(b"c")
@@ -223,3 +236,23 @@ def test_a_full_farm_gives_a_place_up_that_nobody_came_back_for(front: Front) ->
 
     assert isinstance(front.told(b"d")[-1], protocol.Accepted)
     assert list(front.scheduler.state.jobs) == ["b", "d"]
+
+
+def test_a_template_that_is_damaged_under_the_brokers_hands_fails_its_job(
+    front: Front, tmp_path: Path
+) -> None:
+    front.turn((b"c", opening("a")))
+    (store,) = front.jobs.stores.values()
+    store.keep_frame(0, Finished(UNCHANGED, is_change=True))
+    path = tmp_path / "avatars" / "anna" / SEGMENTS
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+    frames = SendFrames(client=b"c", job_id="a", serial=1, frames=range(1))
+    front.jobs.carry_out(frames)
+    front.settle()
+    front.turn()
+
+    failed = front.told(b"c")[-1]
+    assert (failed.code, str(tmp_path) in failed.message) == ("BAD_BUNDLE", False)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from farm import protocol
-from farm.remote_job import MAX_LOSSES, FarmLost, RemoteJob
+from farm.job_errors import FarmLost
+from farm.joiner import Joiner, Shelved
+from farm.remote_job import MAX_LOSSES, RemoteJob
 
 
 class FakeLine:
@@ -113,3 +115,45 @@ def lose(job: RemoteJob) -> None:
     job.resume()
     unknown = protocol.Failed(job_id="j", code="UNKNOWN_JOB", message="", retryable=False)
     job.take(unknown, [])
+
+
+def test_what_comes_of_a_line_that_does_not_count_is_left_out(
+    line: FakeLine, job: RemoteJob
+) -> None:
+    job._open()
+    accept(job, attempt=1)
+    job.resume()
+    job.resume()
+    n_said = len(line.said)
+
+    accept(job, attempt=2)
+    job.take(protocol.Frames(job_id="j", first=5), [b"late"])
+    job.take(protocol.Done(job_id="j", frames=9, elapsed_s=1.0), [])
+    assert (job.n_frames, job.done, line.said[n_said:]) == (0, None, [])
+    accept(job, attempt=3)
+    job.take(protocol.Frames(job_id="j", first=0), [b"jpeg"])
+
+    assert next(iter(job)) == b"jpeg"
+
+
+def test_a_gap_is_asked_for_once(line: FakeLine, job: RemoteJob) -> None:
+    job._open()
+    accept(job, attempt=1)
+    for first in (5, 6, 7):
+        job.take(protocol.Frames(job_id="j", first=first), [b"jpeg"])
+
+    assert len([m for m in line.said if isinstance(m, protocol.Resume)]) == 1
+
+
+def test_changes_that_cannot_be_joined_lose_the_job_and_no_other(line: FakeLine) -> None:
+    pieces = iter([np.zeros(64_000, np.float32)])
+    job = RemoteJob(
+        line, pieces, job_id="j", avatar="a", priority=0, deadline_s=None, joiner=Joiner(Shelved())
+    )
+    job._open()
+    accept(job, attempt=1)
+
+    job.take(protocol.Frames(job_id="j", first=0, is_change=[True]), [b"change"])
+
+    with pytest.raises(FarmLost, match="does not fit together"):
+        next(iter(job))

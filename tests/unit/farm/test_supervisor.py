@@ -24,7 +24,6 @@ from farm.daemon import (
     UnsafeDirectory,
     caught_signals,
     child_environment,
-    child_specs,
     held,
     lock_files,
     make_private,
@@ -453,7 +452,7 @@ def test_the_supervisor_is_free_of_what_may_break(module: str) -> None:
     assert (imported.stdout, imported.stderr) == ("[]\n", "")
 
 
-# farm.daemon: where it runs, and who runs in it
+# farm.daemon: where it runs
 
 
 @pytest.fixture
@@ -573,69 +572,6 @@ def test_the_run_directory_is_under_xdg_s_only_if_that_is_ours(tmp_path: Path) -
     assert user_run_dir({"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path / "lipfarm"
     assert user_run_dir({"XDG_RUNTIME_DIR": str(tmp_path / "missing")}) == fallback
     assert user_run_dir({}) == fallback
-
-
-def test_the_farm_is_a_broker_and_its_workers(run_dir: Path, tmp_path: Path) -> None:
-    values = {"audio.workers": 2, "inference.batch_size": 25}
-    config = with_overrides(FarmConfig(), values, source="options")
-    paths = Paths(data=tmp_path / "data", cache=tmp_path / "cache")
-
-    specs = child_specs(config, paths, endpoints(config, run_dir), n_cores=4)
-
-    names = [spec.name for spec in specs]
-    assert names == ["broker", "audio-0", "audio-1", "inference-0"] + [
-        f"compositor-{n}" for n in range(3)
-    ]
-    rings = {spec.name: spec.makes_ring for spec in specs if spec.makes_ring}
-    assert rings == {"inference-0": RingLayout(4, 25, 320 * 320 * 3 * 4)}
-
-
-def options_of(spec: ChildSpec) -> dict[str, str]:
-    has_ring = spec.makes_ring is not None
-    given = Incarnation(number=2, life_fd=7, control_fd=8, ring="lipfarm-x" if has_ring else None)
-    words = spec.command(given)
-    assert words[:3] == [sys.executable, "-P", "-m"]
-    return dict(zip(words[4::2], words[5::2], strict=True))
-
-
-def test_everybody_is_told_what_it_needs(run_dir: Path, tmp_path: Path) -> None:
-    paths = Paths(data=tmp_path / "data", cache=tmp_path / "cache")
-    config = FarmConfig()
-
-    specs = child_specs(config, paths, endpoints(config, run_dir), n_cores=1)
-    broker, audio, inference, compositor = map(options_of, specs)
-
-    assert json.loads(broker.pop("--config-json"))["workers"] == {
-        "audio": 1,
-        "inference": 1,
-        "compositor": 1,
-    }
-    assert broker == {
-        "--client-endpoint": f"ipc://{run_dir}/client.sock",
-        "--worker-endpoint": f"ipc://{run_dir}/worker.sock",
-        "--control-fd": "8",
-        "--life-fd": "7",
-        "--data": str(paths.data),
-        "--cache": str(paths.cache),
-    }
-    assert (audio["--role"], audio["--name"], audio["--life-fd"]) == ("audio", "audio-0", "7")
-    assert (audio["--threads"], audio["--silent-s"]) == ("1", "5.0")
-    assert {**audio, "--role": "compositor", "--name": "compositor-0"} == compositor
-    assert inference.items() - audio.items() == {
-        ("--role", "inference"),
-        ("--name", "inference-0"),
-        ("--ring", "lipfarm-x"),
-        ("--ring-blocks", "4"),
-        ("--epoch", "2"),
-    }
-
-
-def test_a_model_directory_that_is_missing_is_refused_at_once(run_dir: Path) -> None:
-    config = with_overrides(FarmConfig(), {"model.directory": "/nowhere"}, source="options")
-    paths = Paths(data=run_dir, cache=run_dir)
-
-    with pytest.raises(BadConfig, match=r"model\.directory = '/nowhere'"):
-        child_specs(config, paths, endpoints(config, run_dir), n_cores=1)
 
 
 def test_a_state_directory_is_of_one_farm_only(tmp_path: Path, run_dir: Path) -> None:

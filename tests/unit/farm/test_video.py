@@ -11,12 +11,13 @@ from farm.media.video import UNBIASED, VideoCodec
 from farm.paths import DEMO_SPEECH
 from tests.material import clouds, psnr_db
 from workers.arrays import U8
-from workers.kernels.paste import encode_jpeg
+from workers.kernels.jpeg import JpegSettings, encode_jpeg
 
 
 def write(path: Path, codec: VideoCodec, size: tuple[int, int], n: int = 60) -> list[bytes]:
     """A video of ``n`` frames with the bundled speech as sound; gives the JPEGs that went in."""
-    jpegs = [encode_jpeg(Image.fromarray(frame)) for frame in clouds(n, *size)]
+    settings = JpegSettings(90, "4:2:0", 0)
+    jpegs = [encode_jpeg(Image.fromarray(frame), settings) for frame in clouds(n, *size)]
     with (
         open_speech(str(DEMO_SPEECH)) as reader,
         new_output(str(path), codec=codec, size=size, sound=reader.sound_format) as out,

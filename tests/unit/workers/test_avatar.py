@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.material import EDGE_BOXES, FAMILY, clouds, noise_avatar
-from workers.avatar import CROPS, FRAMES, MANIFEST, Bundle, Manifest
+from workers.avatar import CROPS, FILES, MANIFEST, OFFSETS, PATCHES, SEGMENTS, Bundle
 from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.geometry import Box
 from workers.kernels.crop import crop_canvas
+from workers.kernels.jpeg import encode_jpeg
+from workers.kernels.splice import UNCHANGED, join
+from workers.manifest import Manifest
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,34 +37,38 @@ def flip_a_byte(path: Path, at: int) -> None:
 
 def test_a_bundle_gives_back_what_it_was_compiled_from(edge_bundle: Bundle) -> None:
     for index, (frame, box) in enumerate(zip(clouds(4), EDGE_BOXES, strict=True)):
-        assert np.array_equal(edge_bundle.frame(index), frame)
+        at = edge_bundle.patch_rect(index)
+        assert np.array_equal(edge_bundle.patch(index), frame[at.y0 : at.y1, at.x0 : at.x1])
+        whole = encode_jpeg(Image.fromarray(frame), edge_bundle.manifest.grid.settings)
+        assert join(edge_bundle.template(index), UNCHANGED) == whole
         assert edge_bundle.box(index) == box
         assert np.array_equal(edge_bundle.crop(index), crop_canvas(frame, box, 328))
 
 
 def test_pixels_are_mapped_not_read(edge_bundle: Bundle) -> None:
-    assert isinstance(edge_bundle.frame(0), np.memmap)
-    assert not edge_bundle.frame(0).flags.writeable
+    for pixels in (edge_bundle.crop(0), edge_bundle.patch(0)):
+        assert isinstance(pixels, np.memmap)
+        assert not pixels.flags.writeable
+    assert edge_bundle.template(0).body.readonly
 
 
 def test_an_intact_bundle_verifies(edge_bundle: Bundle) -> None:
     Bundle(edge_bundle.directory).verify()
 
 
-@pytest.mark.parametrize("name", [FRAMES, CROPS])
+@pytest.mark.parametrize("name", [CROPS, PATCHES, SEGMENTS, OFFSETS])
 @pytest.mark.parametrize("at", [0, -1])
 def test_one_changed_byte_is_found_when_its_image_is_used(copy: Path, name: str, at: int) -> None:
     flip_a_byte(copy / name, at)
     damaged, intact = (0, 3) if at == 0 else (3, 0)
     bundle = Bundle(copy)
-    use = bundle.frame if name == FRAMES else bundle.crop
+    use = {CROPS: bundle.crop, PATCHES: bundle.patch}.get(name, bundle.template)
 
     use(intact)
 
-    with pytest.raises(BundleError, match=f"{name}: image {damaged} is damaged"):
-        use(damaged)
-    with pytest.raises(BundleError, match=f"{name}: image {damaged} is damaged"):
-        bundle.verify()
+    for fails in (lambda: use(damaged), bundle.verify):
+        with pytest.raises(BundleError, match=rf"\.\w+: template {damaged} is damaged"):
+            fails()
 
 
 @pytest.mark.parametrize("at", range(0, 600, 37))
@@ -71,7 +79,7 @@ def test_one_changed_byte_in_the_manifest_is_found_at_once(copy: Path, at: int) 
         Bundle(copy)
 
 
-@pytest.mark.parametrize("name", [MANIFEST, FRAMES, CROPS])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
 
@@ -80,8 +88,8 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
 
 
 def test_a_cut_file_is_found_at_once(copy: Path) -> None:
-    with open(copy / FRAMES, "rb+") as frames:
-        frames.truncate(1000)
+    with open(copy / PATCHES, "rb+") as patches:
+        patches.truncate(1000)
 
     with pytest.raises(BundleError, match="1000 bytes, the manifest says"):
         Bundle(copy)
@@ -93,7 +101,7 @@ Fields = dict[str, object]
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda m: m.update(format=99), "format 99, not 1: build it again"),
+        (lambda m: m.update(format=99), "format 99, not 2: build it again"),
         (lambda m: m.update(width_px=10), "digest"),
         (lambda m: m.pop("boxes"), "fields are missing"),
         (lambda m: m.update(boxes=7), "fields are missing"),
@@ -145,12 +153,12 @@ def test_a_compilation_that_fails_keeps_the_old_bundle(tmp_path: Path) -> None:
 
 def test_compiling_again_replaces_the_bundle(tmp_path: Path) -> None:
     first = noise_avatar(tmp_path / "a")
-    before = first.frame(0).copy()
+    before = first.patch(0).copy()
 
     second = noise_avatar(tmp_path / "a", EDGE_BOXES[:2])
 
     assert second.manifest.n_templates == 2
-    assert np.array_equal(first.frame(0), before), "an open bundle keeps its pixels"
+    assert np.array_equal(first.patch(0), before), "an open bundle keeps its pixels"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -166,6 +174,17 @@ def test_compiling_again_replaces_the_bundle(tmp_path: Path) -> None:
         {"avatar_id": "../../x"},
         {"avatar_id": "\x1b[31m"},
         {"family": 7},
+        {"family": "other"},
+        {"paste": "wet"},
+        {"quality": 0},
+        {"quality": 90.0},
+        {"chroma": "4:1:1"},
+        {"interval": 0},
+        {"interval": 7},
+        {"head": "xyz"},
+        {"head": ""},
+        {"body_bytes": 1.0},
+        {"jpeg_sha256": ()},
         {"crop_sha256": ()},
     ],
 )
@@ -223,3 +242,38 @@ def test_a_bundle_is_there_and_whole_while_it_is_replaced(tmp_path: Path) -> Non
     assert [writer.returncode for writer in writers] == [0, 0]
     assert n_openings > 10
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "head", ["00", "ffd8", "ffd8ffda0002", "00" * 700], ids=["no SOI", "only SOI", "cut", "zeros"]
+)
+def test_a_head_that_we_would_not_write_is_refused(copy: Path, head: str) -> None:
+    honest = Manifest.from_json((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(replace(honest, head=head).to_json())
+
+    with pytest.raises(BundleError, match="another JPEG encoder; build it again"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("shift", [-(2**62), 2**62, -1, 1])
+@pytest.mark.parametrize("at", [0, 1, -1])
+def test_offsets_that_lead_elsewhere_are_refused(copy: Path, shift: int, at: int) -> None:
+    """Also when whoever changed them has made the checksums right."""
+    offsets = np.fromfile(copy / OFFSETS, "<i8").reshape(4, -1)
+    offsets[1, at] += shift
+    offsets[1, 2::2] += shift if abs(shift) > 1 and at == 1 else 0
+    offsets.tofile(copy / OFFSETS)
+
+    with pytest.raises(BundleError, match="template 1 is damaged"):
+        Bundle(copy).template(1)
+
+
+def test_segments_that_are_no_picture_are_refused_when_decoded(copy: Path) -> None:
+    bundle = Bundle(copy)
+    template = bundle.template(0)
+    body = np.frombuffer(template.body, np.uint8).copy()
+    body[:] = 0
+    bundle._templates[0] = replace(template, body=body.data)
+
+    with pytest.raises(BundleError, match="cannot be decoded"):
+        bundle.frame(0)

@@ -1,18 +1,26 @@
-"""The identity test: the true crop, handed in as the prediction, must give the frame back."""
+"""A mouth back into its frame: the identity test, what may change, and the feather's arithmetic."""
 
-import io
-
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from farm.demo.avatar import draw_frame
 from tests.material import FAMILY, psnr_db
-from workers.arrays import U8
-from workers.geometry import Box
+from workers.arrays import F64, U8
+from workers.geometry import Box, Rect
 from workers.kernels.crop import crop_canvas
-from workers.kernels.paste import encode_jpeg, paste_prediction
+from workers.kernels.paste import (
+    PASTES,
+    blend,
+    changed_rect,
+    face,
+    feather_mask,
+    feather_strips,
+    hole_rect,
+)
+from workers.kernels.tensors import as_image
+
+WHITE = np.full((320, 320, 3), 255, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +30,28 @@ def demo_frame() -> U8:
     return np.asarray(image.resize((1920, 1080), Image.Resampling.LANCZOS))
 
 
-def identity(frame: U8, box: Box) -> U8:
+def pasted(frame: U8, box: Box, paste: str, prediction: U8 | None = None) -> U8:
+    """The frame with a mouth in it, by default its own."""
     canvas = crop_canvas(frame, box, FAMILY.canvas_px)
     inner = FAMILY.inner
     truth = canvas[inner.y0 : inner.y1, inner.x0 : inner.x1]
-    return np.asarray(paste_prediction(frame, canvas, truth, inner=inner, box=box))
+    everything = Rect(0, 0, frame.shape[1], frame.shape[0])
+    new = truth if prediction is None else prediction
+    return np.asarray(finished(frame, everything, canvas, new, box, paste))[..., :3]
 
 
-def box_db(frame: U8, pasted: U8, box: Box) -> float:
-    visible = box.rect.clipped_to(frame.shape[1], frame.shape[0])
-    part = np.s_[visible.y0 : visible.y1, visible.x0 : visible.x1]
-    return psnr_db(frame[part], pasted[part])
+def finished(patch: U8, at: Rect, canvas: U8, prediction: U8, box: Box, paste: str) -> Image.Image:
+    """The pixels ``at`` of the frame, as `workers.frames.Finisher` makes them."""
+    mouth = face(canvas, prediction, box.side, paste, FAMILY)
+    return blend(patch, at, mouth, box, paste, FAMILY)
 
 
+def part(frame: U8, rect: Rect) -> U8:
+    visible = rect.clipped_to(frame.shape[1], frame.shape[0])
+    return frame[visible.y0 : visible.y1, visible.x0 : visible.x1]
+
+
+@pytest.mark.parametrize("paste", PASTES)
 @pytest.mark.parametrize(
     ("box", "least_db"),
     [
@@ -47,59 +64,142 @@ def box_db(frame: U8, pasted: U8, box: Box) -> float:
         (Box(700, -100, 600), 34),
     ],
 )
-def test_the_true_crop_gives_the_frame_back(demo_frame: U8, box: Box, least_db: float) -> None:
-    pasted = identity(demo_frame, box)
+def test_the_true_crop_gives_the_frame_back(
+    demo_frame: U8, box: Box, least_db: float, paste: str
+) -> None:
+    same = pasted(demo_frame, box, paste)
 
-    assert box_db(demo_frame, pasted, box) >= least_db
+    assert psnr_db(part(demo_frame, box.rect), part(same, box.rect)) >= least_db
+
+
+@pytest.mark.parametrize("paste", PASTES)
+@pytest.mark.parametrize("box", [Box(780, 420, 330), Box(-40, -30, 182), Box(1800, 1000, 330)])
+def test_nothing_changes_outside_what_may_change(demo_frame: U8, box: Box, paste: str) -> None:
+    before = demo_frame.copy()
+
+    white = pasted(demo_frame, box, paste, WHITE)
+
+    differs = (white != demo_frame).any(axis=-1)
+    visible = changed_rect(box, paste, FAMILY).clipped_to(1920, 1080)
+    inside = np.s_[visible.y0 : visible.y1, visible.x0 : visible.x1]
+    assert differs[inside].mean() > 0.9
+    differs[inside] = False
+    assert not differs.any()
+    assert np.array_equal(demo_frame, before), "the template's own pixels are not written to"
+
+
+@pytest.mark.parametrize("side", [60, 96, 182, 300, 328, 601])
+def test_the_hole_is_the_rectangle_that_the_model_was_not_shown(side: int) -> None:
+    """Against a picture of it, enlarged: columns 5..314 and rows 5..309 of the inner crop."""
+    picture = np.zeros((328, 328), np.uint8)
+    picture[4 + 5 : 4 + 310, 4 + 5 : 4 + 315] = 255
+    fine = Image.fromarray(picture).resize((side * 8, side * 8), Image.Resampling.NEAREST)
+    centres = np.asarray(fine)[4::8, 4::8] > 0
+    rows, columns = np.flatnonzero(centres.any(axis=1)), np.flatnonzero(centres.any(axis=0))
+
+    rect = hole_rect(side, FAMILY)
+
+    seen = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert np.abs(np.subtract((rect.x0, rect.y0, rect.x1, rect.y1), seen)).max() <= 1
+    if side == 328:
+        assert rect == Rect(9, 9, 319, 314)
+
+
+@pytest.mark.parametrize("side", [96, 182, 300, 601])
+def test_the_feather_is_what_its_plain_reference_says(demo_frame: U8, side: int) -> None:
+    box = Box(700, 300, side)
+    canvas = crop_canvas(demo_frame, box, FAMILY.canvas_px)
+    prediction = np.ascontiguousarray(canvas[4:324, 4:324][:, ::-1])
+    mouth = face(canvas, prediction, side, "feather", FAMILY)
+
+    ours = pasted(demo_frame, box, "feather", prediction)
+
+    rect = changed_rect(box, "feather", FAMILY)
+    new = np.asarray(mouth)[..., :3].astype(np.float64)
+    old = part(demo_frame, rect).astype(np.float64)
+    share = plain_mask(side)[..., None] / 255
+    expected = np.rint(old + (new - old) * share)
+    assert np.abs(part(ours, rect) - expected).max() <= 1
+
+
+def plain_mask(side: int) -> F64:
+    """Each pixel by itself: 0 on the hole's edge, 255 twelve canvas pixels inside it."""
+    scale, rect = side / 328, hole_rect(side, FAMILY)
+    mask = np.zeros((rect.height, rect.width))
+    for row in range(rect.height):
+        for column in range(rect.width):
+            share = 1.0
+            x, y = (rect.x0 + column + 0.5) / scale, (rect.y0 + row + 0.5) / scale
+            for distance in (min(x - 9, 319 - x), min(y - 9, 314 - y)):
+                t = min(max(distance / 12, 0.0), 1.0)
+                share *= 3 * t**2 - 2 * t**3
+            mask[row, column] = np.rint(255 * share)
+    return mask
+
+
+@pytest.mark.parametrize("side", [60, 96, 182, 300])
+def test_the_mask_is_what_its_plain_reference_says(side: int) -> None:
+    mask = np.asarray(feather_mask(side, FAMILY))
+
+    assert np.abs(mask - plain_mask(side)).max() <= 1
+    assert mask.max() == 255
+    if side >= 182:
+        assert max(mask[0].max(), mask[:, -1].max()) < 30, "no step at its edge"
+
+
+@pytest.mark.parametrize("side", [1, 7, 40, 60, 96, 97, 182, 243, 300, 601])
+def test_masking_the_edges_alone_gives_what_masking_everything_gives(
+    rng: np.random.Generator, side: int
+) -> None:
+    hole = hole_rect(side, FAMILY)
+    old, new = rng.integers(0, 256, (2, hole.height, hole.width, 3), dtype=np.uint8)
+    masked = Image.fromarray(old)
+    masked.paste(Image.fromarray(new), (0, 0), feather_mask(side, FAMILY))
+    box = Box(-hole.x0, -hole.y0, side)
+
+    ours = blend(old, Rect(0, 0, hole.width, hole.height), as_image(new), box, "feather", FAMILY)
+
+    assert np.array_equal(np.asarray(ours)[..., :3], np.asarray(masked))
+
+
+@pytest.mark.parametrize("side", [40, 96, 131, 182, 300, 328, 601])
+def test_the_hole_is_resized_as_if_with_all_of_its_box(rng: np.random.Generator, side: int) -> None:
+    canvas = rng.integers(0, 256, (328, 328, 3), dtype=np.uint8)
+    prediction = rng.integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    hole = hole_rect(side, FAMILY)
+
+    part = face(canvas, prediction, side, "feather", FAMILY)
+
+    whole = np.asarray(face(canvas, prediction, side, "hard", FAMILY)).astype(int)
+    differ = np.abs(whole[hole.y0 : hole.y1, hole.x0 : hole.x1] - np.asarray(part))[..., :3]
+    assert differ.max() <= 2
+    assert (differ > 1).mean() < 1e-3
 
 
 @pytest.mark.parametrize("box", [Box(780, 420, 330), Box(-40, -30, 182), Box(1800, 1000, 330)])
-def test_nothing_changes_outside_the_box(demo_frame: U8, box: Box) -> None:
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_a_hard_mouth_is_the_canvas_resized_and_written_over_the_box(
+    rng: np.random.Generator, demo_frame: U8, box: Box, n_channels: int
+) -> None:
+    """Byte for byte what Pillow's plain calls give."""
+    prediction = rng.integers(0, 256, (320, 320, n_channels), dtype=np.uint8)
+    image = Image.fromarray(crop_canvas(demo_frame, box, FAMILY.canvas_px))
+    image.paste(Image.fromarray(np.ascontiguousarray(prediction[..., :3])), (4, 4))
+    plain = Image.fromarray(demo_frame)
+    plain.paste(image.resize((box.side, box.side), Image.Resampling.BICUBIC), (box.x, box.y))
+
+    assert np.array_equal(pasted(demo_frame, box, "hard", prediction), np.asarray(plain))
+
+
+def test_a_mask_is_made_once_for_each_size() -> None:
+    assert feather_strips(182, FAMILY) is feather_strips(182, FAMILY)
+
+
+@pytest.mark.parametrize("paste", PASTES)
+def test_a_patch_of_the_frame_gets_the_same_pixels_as_the_frame(demo_frame: U8, paste: str) -> None:
+    box, at = Box(-40, 300, 330), Rect(0, 288, 320, 640)
     canvas = crop_canvas(demo_frame, box, FAMILY.canvas_px)
-    white = np.full((320, 320, 3), 255, np.uint8)
 
-    pasted = np.asarray(paste_prediction(demo_frame, canvas, white, inner=FAMILY.inner, box=box))
+    patch = np.asarray(finished(part(demo_frame, at), at, canvas, WHITE, box, paste))[..., :3]
 
-    changed = (pasted != demo_frame).any(axis=-1)
-    visible = box.rect.clipped_to(1920, 1080)
-    assert changed[visible.y0 : visible.y1, visible.x0 : visible.x1].mean() > 0.9
-    changed[visible.y0 : visible.y1, visible.x0 : visible.x1] = False
-    assert not changed.any()
-
-
-def test_the_templates_own_pixels_are_not_written_to(demo_frame: U8) -> None:
-    before = demo_frame.copy()
-
-    identity(demo_frame, Box(780, 420, 330))
-
-    assert np.array_equal(demo_frame, before)
-
-
-@pytest.mark.parametrize("size", [(64, 48), (641, 361), (43, 67)])
-def test_another_decoder_reads_our_jpegs(size: tuple[int, int]) -> None:
-    width, height = size
-    y, x = np.mgrid[:height, :width]
-    smooth = np.stack([x * 200 / width, y * 200 / height, (x + y) * 100 / width], -1)
-    image = Image.fromarray(smooth.astype(np.uint8))
-
-    decoded = cv2.imdecode(np.frombuffer(encode_jpeg(image), np.uint8), cv2.IMREAD_COLOR)
-
-    assert psnr_db(decoded[..., ::-1], np.asarray(image)) > 38
-
-
-def test_our_jpegs_are_baseline_420_with_standard_tables() -> None:
-    """Whoever splices JPEGs relies on every one of these."""
-    jpeg = encode_jpeg(Image.new("RGB", (64, 48), "teal"))
-
-    with Image.open(io.BytesIO(jpeg)) as image:
-        tables, layers = image.quantization, image.layer  # type: ignore[attr-defined]
-        assert "progressive" not in image.info
-    assert jpeg.count(b"\xff\xc0") == 1, "SOF0: baseline"
-    assert b"\xff\xc2" not in jpeg
-    assert [layer[1:3] for layer in layers] == [(2, 2), (1, 1), (1, 1)]
-    assert [table[0] for table in tables.values()] == [3, 3], "quality 90"
-    assert STANDARD_DC_LUMINANCE in jpeg
-
-
-#: ITU-T T.81, table K.3: counts of codes by length, then the values.
-STANDARD_DC_LUMINANCE = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, *range(12)])
+    assert np.array_equal(patch, part(pasted(demo_frame, box, paste, WHITE), at))

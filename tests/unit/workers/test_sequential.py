@@ -56,5 +56,5 @@ def test_every_stage_is_timed(speech: F32, edge_bundle: Bundle, model: Model) ->
 
     list(render([speech[:8_000]], edge_bundle, model, batch_size=4, times=times))
 
-    assert set(times.seconds) == {"audio", "inference", "composite", "encode"}
+    assert set(times.seconds) == {"audio", "inference", "resize", "blend", "encode", "splice"}
     assert all(seconds > 0 for seconds in times.seconds.values())

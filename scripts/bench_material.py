@@ -1,0 +1,74 @@
+"""What benchmarks of pixels work on: one person at several sizes, and a model's output."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from farm.demo.avatar import draw_frame
+from workers.arrays import F32, U8
+from workers.avatar import Bundle
+from workers.avatar_compiler import QUALITY, compile_avatar
+from workers.families import FAMILIES
+from workers.geometry import Box
+
+FAMILY = FAMILIES["synctalk-328-ave"]
+NOISE_LEVELS = 2.0  #: standard deviation of a good camera's, in levels
+PICTURES = ("noisy", "plain")
+
+
+def picture(index: int, width_px: int, height_px: int, kind: str) -> U8:
+    """A frame of the demo avatar, uint8 (H, W, 3), RGB; "noisy" as if from a camera."""
+    drawn = Image.fromarray(draw_frame(index).image_rgb)
+    frame = np.asarray(drawn.resize((width_px, height_px), Image.Resampling.LANCZOS))
+    if kind == "plain":
+        return frame
+    noise = np.roll(_noise(frame.shape), 97 * index, axis=0)
+    return np.clip(frame + noise, 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _noise(shape: tuple[int, ...]) -> np.ndarray:
+    return np.rint(np.random.default_rng(0).normal(0, NOISE_LEVELS, shape)).astype(np.int16)
+
+
+def box_at(index: int, width_px: int, height_px: int, side_px: int) -> Box:
+    """Around the mouth, and on another place of the JPEG's grid for each index."""
+    middle_x, top = width_px // 2 + 5 * index, height_px * 55 // 100 - side_px // 2 + 3 * index
+    return Box(middle_x - side_px // 2, top, side_px)
+
+
+def bundle_of(
+    frames: list[U8], boxes: list[Box], directory: Path, paste: str, quality: int = QUALITY
+) -> Bundle:
+    templates = zip(frames, boxes, strict=True)
+    compile_avatar(
+        templates,
+        directory,
+        avatar_id="bench",
+        source_version="1",
+        family=FAMILY,
+        paste=paste,
+        quality=quality,
+    )
+    return Bundle(directory)
+
+
+def model_outputs(bundle: Bundle, n: int) -> list[F32]:
+    """As from a model: crops of the first templates, a bit flatter; float32 (3, S, S), BGR."""
+    inner, outputs = FAMILY.inner, []
+    for index in range(n):
+        crop = bundle.crop(index)[inner.y0 : inner.y1, inner.x0 : inner.x1, ::-1]
+        planes = crop.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+        outputs.append(np.ascontiguousarray(planes * np.float32(0.96) + np.float32(0.02)))
+    return outputs
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="lipfarm-bench-") as directory:
+        yield Path(directory)
