@@ -12,9 +12,10 @@ from PIL import Image
 from farm.demo.avatar import draw_frame
 from workers.arrays import F32, U8
 from workers.avatar import Bundle
-from workers.avatar_compiler import QUALITY, compile_avatar
+from workers.avatar_compiler import compile_avatar
 from workers.families import FAMILIES
 from workers.geometry import Box
+from workers.quality import DEFAULT_QUALITY
 
 FAMILY = FAMILIES["synctalk-328-ave"]
 NOISE_LEVELS = 2.0  #: standard deviation of a good camera's, in levels
@@ -43,7 +44,7 @@ def box_at(index: int, width_px: int, height_px: int, side_px: int) -> Box:
 
 
 def bundle_of(
-    frames: list[U8], boxes: list[Box], directory: Path, paste: str, quality: int = QUALITY
+    frames: list[U8], boxes: list[Box], directory: Path, paste: str, quality: int = DEFAULT_QUALITY
 ) -> Bundle:
     templates = zip(frames, boxes, strict=True)
     compile_avatar(

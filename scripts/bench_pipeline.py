@@ -24,6 +24,8 @@ from farm.media.audio import open_speech
 from farm.paths import DEMO_MODEL, DEMO_SPEECH, TINY_MODEL, user_paths
 from workers.arrays import F32
 from workers.avatar import Bundle
+from workers.families import FAMILIES
+from workers.frames import Finisher, inner_crops
 from workers.model import Model
 from workers.sequential import render
 from workers.stages import StageTimes
@@ -154,8 +156,18 @@ def copies(bundle: Bundle, jpeg_bytes: int) -> dict[str, int]:
         "slot to pixels": inner + 320 * 320 * 4,
         "resized mouth": 4 * int(np.mean(holes)),
         "patch": 4 * int(np.mean(patches)),
-        "JPEG, compositor to broker to client": 4 * jpeg_bytes,
+        "change, compositor to broker to client": 4 * change_bytes(bundle),
+        "JPEG, joined by the client": jpeg_bytes,
     }
+
+
+def change_bytes(bundle: Bundle) -> int:
+    """What travels of a frame once the client has its template, on average over the first ones."""
+    family = FAMILIES[bundle.manifest.family]
+    finisher = Finisher(family, StageTimes())
+    frames = range(min(10, bundle.manifest.n_templates))
+    crops = inner_crops(bundle, frames, family)
+    return int(np.mean([len(finisher.change(bundle, k, crops[k])) for k in frames]))
 
 
 def shown(rows: list[Row]) -> str:
