@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import types
+import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -563,9 +565,7 @@ def test_too_little_shared_memory_is_said_with_both_numbers(data: Path) -> None:
 def test_messages_of_both_protocols_survive_the_wire() -> None:
     for known in (protocol.FROM_CLIENT, protocol.FROM_BROKER):
         for kind, message in known.items():
-            fields = {
-                name: example(annotation) for name, annotation in message.__annotations__.items()
-            }
+            fields = {name: example(hint) for name, hint in typing.get_type_hints(message).items()}
             original = message(**fields)
             header = wire.encode(original, protocol.VERSION)
             assert wire.decode(header, known, protocol.VERSION) == original, kind
@@ -575,9 +575,12 @@ def test_messages_of_both_protocols_survive_the_wire() -> None:
 
 
 def example(annotation: object) -> object:
-    name = getattr(annotation, "__name__", str(annotation))
-    if "dict" in str(annotation):
-        return {"a": 1} if "int" in str(annotation) else {"a": 1.5}
-    if "list" in str(annotation):
-        return ["x"] if "str" in str(annotation) else [True] if "bool" in str(annotation) else [1]
-    return {"str": "x", "bytes": b"x", "int": 3, "bool": True, "float": 0.5}.get(name, 2)
+    """Any value of a type that a field may have."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (types.UnionType, typing.Union):
+        return example(arguments[0])
+    if origin is dict:
+        return {"a": example(arguments[1])}
+    if origin is list:
+        return [example(arguments[0])]
+    return {str: "x", bytes: b"x", int: 3, bool: True, float: 0.5}[annotation]  # type: ignore[index]
