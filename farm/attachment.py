@@ -22,11 +22,15 @@ def detach(state: FarmState, client: bytes, now: float) -> None:
 
 
 def cancel_abandoned(state: FarmState, now: float) -> None:
-    """Nobody came back for these, or together they cost more than one client may."""
+    """Nobody came back for these, or together they cost more than one client may.
+
+    Restored ones are not given up for their bytes: full windows bound those.
+    """
     waiting = _longest_away_first(state)
-    n_bytes = sum(job.n_bytes for _, job in waiting)
+    n_bytes = sum(job.n_bytes for _, job in waiting if not job.is_restored)
     for since, job in waiting:
-        if since < now - state.limits.detached_s or n_bytes > state.limits.client_bytes:
+        is_too_much = n_bytes > state.limits.client_bytes and not job.is_restored
+        if since < now - state.limits.detached_s or is_too_much:
             n_bytes -= job.n_bytes
             state.end(job, "cancel", "CANCELLED", "its client is gone")
 

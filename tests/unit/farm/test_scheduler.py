@@ -425,23 +425,48 @@ def test_all_that_went_away_cost_no_more_than_one_client(farm: FakeFarm) -> None
     assert sum(job.n_bytes for job in farm.scheduler.state.jobs.values()) <= 64_000_000
 
 
+def restore(farm: FakeFarm, job_id: str, *, first_frame: int = 0, first_span: int = 0) -> None:
+    """A new broker takes over a job whose speech is all here; its client is not back yet."""
+    job = farm.jobs[job_id]
+    farm.tell(
+        JobRestored(
+            job_id=job_id,
+            avatar="a",
+            priority=0,
+            deadline=None,
+            first_frame=first_frame,
+            first_span=first_span,
+            n_samples=job.total_frames * 640,
+            n_ready_spans=job.total_spans,
+            total_frames=job.total_frames,
+        )
+    )
+
+
+def test_many_restored_jobs_are_not_given_up_for_their_bytes(farm: FakeFarm) -> None:
+    farm.jpeg_bytes = 1_000_000  # 64 of them are as many as one client may cost
+    for k in range(20):
+        job = FakeJob(b"", 100, is_eager=True, n_pushed=100 * 640, has_ended=True)
+        farm.jobs[f"{k}"], job.is_cut = job, True
+        restore(farm, f"{k}")
+    farm.run()
+    farm.now = 30
+    farm.tell(Ticked())
+    held = sum(job.n_bytes for job in farm.scheduler.state.jobs.values())
+    assert held > 64_000_000
+
+    for k in range(20):
+        farm.resume(f"{k}", 10**6)
+    farm.run()
+
+    assert all(farm.jobs[f"{k}"].received == list(range(100)) for k in range(20))
+
+
 def test_a_full_farm_keeps_the_place_of_who_lost_it_by_our_fault() -> None:
     farm = FakeFarm(max_jobs=1)
     farm.jobs["a"] = FakeJob(b"", 100, is_eager=True, n_pushed=100 * 640, has_ended=True)
     farm.jobs["a"].is_cut = True
-    farm.tell(
-        JobRestored(
-            job_id="a",
-            avatar="a",
-            priority=0,
-            deadline=None,
-            first_frame=0,
-            first_span=0,
-            n_samples=100 * 640,
-            n_ready_spans=farm.jobs["a"].total_spans,
-            total_frames=100,
-        )
-    )
+    restore(farm, "a", first_frame=0)
     farm.now = 30
     farm.open("b", 100)
 
@@ -497,18 +522,7 @@ def test_frames_taken_that_were_never_sent_end_the_job(farm: FakeFarm) -> None:
 def test_a_restored_job_begins_where_its_client_had_come(farm: FakeFarm) -> None:
     job = farm.jobs["a"] = FakeJob(b"", 200, is_eager=True, n_pushed=200 * 640, has_ended=True)
     job.received, job.spans, job.is_cut = list(range(120)), {0, 1}, True
-    restored = JobRestored(
-        job_id="a",
-        avatar="a",
-        priority=0,
-        deadline=None,
-        first_frame=110,
-        first_span=2,
-        n_samples=200 * 640,
-        n_ready_spans=job.total_spans,
-        total_frames=200,
-    )
-    farm.tell(restored)
+    restore(farm, "a", first_frame=110, first_span=2)
     assert min(span.span for span in of_kind(farm, EncodeSpan)) == 2
 
     farm.resume("a", 10**6)
@@ -521,19 +535,7 @@ def test_a_restored_job_begins_where_its_client_had_come(farm: FakeFarm) -> None
 def test_a_client_ahead_of_its_journal_gets_nothing_twice(farm: FakeFarm) -> None:
     job = farm.jobs["a"] = FakeJob(b"", 200, is_eager=True, n_pushed=200 * 640, has_ended=True)
     job.received, job.is_cut = list(range(120)), True
-    farm.tell(
-        JobRestored(
-            job_id="a",
-            avatar="a",
-            priority=0,
-            deadline=None,
-            first_frame=100,
-            first_span=0,
-            n_samples=200 * 640,
-            n_ready_spans=job.total_spans,
-            total_frames=200,
-        )
-    )
+    restore(farm, "a", first_frame=100)
     for _ in range(9):
         farm.finish(farm.tasks[0])  # frames from 100 on are being made
 
