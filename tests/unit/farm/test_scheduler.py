@@ -398,7 +398,6 @@ def test_nothing_is_begun_for_a_client_that_went_away(farm: FakeFarm) -> None:
         if farm.tasks:
             farm.finish(farm.tasks[0])
     farm.cut("a")
-    farm.run()
     begun = [c for c in farm.commands if isinstance(c, RunBatch)]
 
     for _ in range(3):
