@@ -29,6 +29,7 @@ def child_specs(
     common = {
         "--broker": urls.worker,
         "--model": str(_model_directory(config)),
+        "--cache": str(paths.models.absolute()),
         "--batch-size": str(config.inference.batch_size),
         "--threads": str(config.inference.threads or n_cores),
         "--kernels": config.compositors.kernels,

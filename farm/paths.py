@@ -11,12 +11,16 @@ class Paths:
     """The directories of one user."""
 
     data: Path  #: avatar bundles the user built: worth a backup
-    cache: Path  #: what can be made again: the bundles of the drawn avatars
+    cache: Path  #: what can be made again: the drawn avatars' bundles, models' graphs
     state: Path | None = None  #: what a farm has promised; None: it promises nothing
 
     @property
     def avatars(self) -> Path:
         return self.data / "avatars"
+
+    @property
+    def models(self) -> Path:
+        return self.cache / "models"
 
     def drawn_avatar(self, avatar_id: str) -> Path:
         return self.cache / "avatars" / avatar_id

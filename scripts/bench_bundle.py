@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_material import FAMILY, PICTURES, box_at, model_outputs, picture, scratch_directory
+from bench_material import FAMILY, PICTURES, box_at, painted_crops, picture, scratch_directory
 from bench_rows import Row, row, table
 
 from workers.arrays import U8
@@ -26,7 +26,6 @@ from workers.avatar_compiler import compile_avatar
 from workers.compositor import CompositorWorker
 from workers.frames import Finisher
 from workers.geometry import Box
-from workers.kernels.backends import kernels
 from workers.kernels.paste import PASTES
 from workers.stages import StageTimes
 
@@ -122,12 +121,12 @@ def in_a_process(directory: Path, n_frames: int) -> dict[str, float]:
 def composite(directory: Path, n_frames: int) -> dict[str, float]:
     """Private memory after the first second of video, and after ``n_frames`` more."""
     assert CompositorWorker, "all that a compositor imports is imported here"
-    bundle, converter = Bundle(directory), kernels("fastest").converter()
-    (output,) = model_outputs(bundle, 1)
+    bundle = Bundle(directory)
+    (painted,) = painted_crops(bundle, 1)
 
     def frames(numbers: range) -> None:
         for frame in numbers:
-            Finisher(FAMILY, StageTimes()).jpeg(bundle, frame, converter.rgbx(output))
+            Finisher(FAMILY, StageTimes()).jpeg(bundle, frame, painted)
 
     frames(range(25))
     before_mb = private_mb()

@@ -11,7 +11,7 @@ from itertools import product
 import cv2
 import numpy as np
 
-from workers.arrays import F32, U8
+from workers.arrays import U8
 from workers.geometry import Box
 
 try:  # its wheels carry libjpeg-turbo; not among the dependencies of the tests
@@ -20,19 +20,6 @@ except ImportError:
     simplejpeg = None
 
 SAMPLING_420 = 0x221111
-Convert = Callable[[np.ndarray], U8]
-
-
-def by_numpy(output: F32) -> U8:
-    return (np.clip(output, 0, 1) * np.float32(255)).astype(np.uint8).transpose(1, 2, 0)
-
-
-def by_opencv(output: F32) -> U8:
-    return cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in output])
-
-
-def as_it_is(pixels: U8) -> U8:
-    return pixels
 
 
 def by_imencode(frame: U8, quality: int) -> bytes:
@@ -46,7 +33,6 @@ def by_simplejpeg(frame: U8, quality: int) -> bytes:
     return simplejpeg.encode_jpeg(frame, quality, "BGR", "420", fastdct=False)
 
 
-CONVERTS = {"float32": (by_numpy, by_opencv), "uint8": (as_it_is,)}
 ENCODES = (by_imencode, *([by_simplejpeg] if simplejpeg else []))
 
 
@@ -62,19 +48,17 @@ class OpenCvPath:
     crops: list[U8]
     boxes: list[Box]
     quality: int
-    convert: Convert
     encode: Callable[[U8, int], bytes]
     puts_back: bool
 
     @property
     def name(self) -> str:
-        names = [self.convert.__name__, self.encode.__name__]
-        return " ".join([*names, "in place" if self.puts_back else "copy"])
+        return f"{self.encode.__name__} {'in place' if self.puts_back else 'copy'}"
 
-    def jpeg(self, index: int, prediction: np.ndarray) -> bytes:
-        """``prediction`` : float32 (3, S, S) or uint8 (S, S, 3)."""
+    def jpeg(self, index: int, mouth: U8) -> bytes:
+        """``mouth`` : uint8 (S, S, 3)."""
         box, canvas = self.boxes[index], self.crops[index].copy()
-        canvas[4:324, 4:324] = self.convert(prediction)
+        canvas[4:324, 4:324] = mouth
         face = cv2.resize(canvas, (box.side, box.side), interpolation=cv2.INTER_CUBIC)
         template = self.frames[index]
         inside = np.s_[box.y : box.y + box.side, box.x : box.x + box.side]
@@ -89,11 +73,9 @@ class OpenCvPath:
         return jpeg
 
 
-def variants(
-    frames: list[U8], crops: list[U8], boxes: list[Box], quality: int, kind: str
-) -> list[OpenCvPath]:
+def variants(frames: list[U8], crops: list[U8], boxes: list[Box], quality: int) -> list[OpenCvPath]:
     cv2.setNumThreads(1)
     return [
-        OpenCvPath(frames, crops, boxes, quality, convert, encode, puts_back)
-        for convert, encode, puts_back in product(CONVERTS[kind], ENCODES, (False, True))
+        OpenCvPath(frames, crops, boxes, quality, encode, puts_back)
+        for encode, puts_back in product(ENCODES, (False, True))
     ]

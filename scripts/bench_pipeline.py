@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from bench_material import box_at, bundle_of, picture, scratch_directory
 from bench_rows import Row, row, table
 
 from farm.avatars import find_avatar
@@ -25,12 +26,13 @@ from farm.paths import DEMO_MODEL, DEMO_SPEECH, TINY_MODEL, user_paths
 from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.families import FAMILIES
-from workers.frames import Finisher, inner_crops
+from workers.frames import Finisher, crops_of
 from workers.model import Model
 from workers.sequential import render
 from workers.stages import StageTimes
 
 MODELS = {"tiny": TINY_MODEL, "demo": DEMO_MODEL}
+N_TEMPLATES, SIDE_PX = 12, 182
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +41,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compositors", type=int, default=None)
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--model", choices=MODELS, default="tiny")
+    parser.add_argument(
+        "--frame",
+        type=frame_size,
+        help="WIDTHxHEIGHT of another avatar, from a camera, its boxes 182 pixels wide",
+    )
 
 
 def run(arguments: argparse.Namespace) -> list[Row]:
-    bundle = find_avatar("demo", user_paths(), on_template=lambda: None)
+    with scratch_directory() as directory:
+        return run_with(_avatar(arguments.frame, directory), arguments)
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
+def _avatar(size: tuple[int, int] | None, directory: Path) -> Bundle:
+    if size is None:
+        return find_avatar("demo", user_paths(), on_template=lambda: None)
+    frames = [picture(i, *size, "noisy") for i in range(N_TEMPLATES)]
+    boxes = [box_at(i, *size, SIDE_PX) for i in range(N_TEMPLATES)]
+    return bundle_of(frames, boxes, directory / "avatar", "feather")
+
+
+def run_with(bundle: Bundle, arguments: argparse.Namespace) -> list[Row]:
     speech = demo_speech(arguments.seconds)
     keys = {
         "compositors.count": arguments.compositors,
@@ -64,7 +88,14 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     sequential = run_in_sequence(speech, bundle, MODELS[arguments.model])
     jpeg_bytes = int(np.mean([job["jpeg_bytes"] / job["frames"] for job in done]))
     rate = n_frames / elapsed_s
-    keys = {"model": arguments.model, "jobs": arguments.jobs, "cores": os.cpu_count()}
+    manifest = bundle.manifest
+    frame = f"{manifest.width_px}x{manifest.height_px}"
+    keys = {
+        "model": arguments.model,
+        "frame": frame,
+        "jobs": arguments.jobs,
+        "cores": os.cpu_count(),
+    }
     shares = {name: cpu / elapsed_s for name, cpu in cpu_s.items()}
     rows = [
         row(rate, "frames/s", measure="farm"),
@@ -143,17 +174,14 @@ def name_of(process: psutil.Process) -> str:
 
 
 def copies(bundle: Bundle, jpeg_bytes: int) -> dict[str, int]:
-    """Bytes written for one frame, step by step, counted from the arrays' sizes."""
+    """Bytes written for one frame outside the model, step by step, from the arrays' sizes."""
     manifest = bundle.manifest
-    inner = 320 * 320 * 3
     holes = [rect.width * rect.height for rect in manifest.changed_rects]
     patches = [rect.width * rect.height for rect in manifest.patch_rects]
     return {
         "feature rows to the inference worker": int((1 + 15 / 8) * 512 * 4),
-        "crop gathered": inner,
-        "visual tensor": 2 * inner * 4,
-        "model output into its slot": inner * 4,
-        "slot to pixels": inner + 320 * 320 * 4,
+        "crop gathered": 328 * 328 * 3,
+        "painted crop into its slot": 328 * 328 * 4,
         "resized mouth": 4 * int(np.mean(holes)),
         "patch": 4 * int(np.mean(patches)),
         "change, compositor to broker to client": 4 * change_bytes(bundle),
@@ -166,8 +194,9 @@ def change_bytes(bundle: Bundle) -> int:
     family = FAMILIES[bundle.manifest.family]
     finisher = Finisher(family, StageTimes())
     frames = range(min(10, bundle.manifest.n_templates))
-    crops = inner_crops(bundle, frames, family)
-    return int(np.mean([len(finisher.change(bundle, k, crops[k])) for k in frames]))
+    # The fourth byte of a pixel is not looked at.
+    painted = np.pad(crops_of(bundle, frames), [(0, 0)] * 3 + [(0, 1)])
+    return int(np.mean([len(finisher.change(bundle, k, painted[k])) for k in frames]))
 
 
 def shown(rows: list[Row]) -> str:

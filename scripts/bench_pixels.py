@@ -6,7 +6,7 @@ All paths get the same frames, boxes and model output, and take turns in one run
     whole     lipfarm's, where a job wants another quality: decode, paste, encode
     opencv    bench_opencv's quickest variant; its mouths have no feather
 
-``--input``: the model's output as it lies in a slot, float32, or pixels.
+All begin with pixels: what turns a model's floats into them is part of its graph.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from bench_material import (
     PICTURES,
     box_at,
     bundle_of,
-    model_outputs,
+    painted_crops,
     picture,
     scratch_directory,
 )
@@ -35,8 +35,6 @@ from PIL import Image
 
 from workers.avatar import Bundle
 from workers.frames import Finisher
-from workers.kernels.backends import kernels
-from workers.kernels.tensors import to_pixels
 from workers.stages import StageTimes
 
 SIZES = ((1280, 720), (1920, 1080), (3840, 2160))
@@ -80,48 +78,39 @@ class Case:
             paste: bundle_of(self.frames, self.boxes, directory / paste, paste, quality)
             for paste in ("hard", "feather")
         }
-        self.outputs = model_outputs(self.bundles["hard"], N_TEMPLATES)
-        self.pixels = list(to_pixels(np.stack(self.outputs)))
+        self.painted = painted_crops(self.bundles["hard"], N_TEMPLATES)
 
     def rows(self, rounds: int) -> Iterator[Row]:
-        works: dict[tuple[str, str, str], Work] = {}
-        for kind in ("float32", "uint8"):
-            opencv, variant_rows = self._opencv(kind)
-            yield from variant_rows
-            works["opencv", "hard", kind] = opencv
-            for paste, bundle in self.bundles.items():
-                works["spliced", paste, kind] = self._ours(bundle, kind, None)
-            works["whole", "hard", kind] = self._ours(self.bundles["hard"], kind, self.quality - 1)
+        works: dict[tuple[str, str], Work] = {}
+        works["opencv", "hard"], variant_rows = self._opencv()
+        yield from variant_rows
+        for paste, bundle in self.bundles.items():
+            works["spliced", paste] = self._ours(bundle, None)
+        works["whole", "hard"] = self._ours(self.bundles["hard"], self.quality - 1)
         ms = cpu_ms({name: partial(turn, work) for name, work in works.items()}, rounds=rounds)
-        for (path, paste, kind), taken in ms.items():
-            keys = {**self.keys, "path": path, "paste": paste, "input": kind}
+        for (path, paste), taken in ms.items():
+            keys = {**self.keys, "path": path, "paste": paste}
             yield row(taken / WALKS / N_TEMPLATES, "ms/frame", **keys)
             if path != "whole":
-                rate = frames_per_s(works[path, paste, kind])
+                rate = frames_per_s(works[path, paste])
                 yield row(rate, "frames/s", **keys, cores=os.cpu_count())
         yield from self._sizes()
 
-    def _ours(self, bundle: Bundle, kind: str, quality: int | None) -> Work:
-        finisher, converter = Finisher(FAMILY, StageTimes()), kernels("fastest").converter()
+    def _ours(self, bundle: Bundle, quality: int | None) -> Work:
+        finisher = Finisher(FAMILY, StageTimes())
+        return lambda i: finisher.jpeg(bundle, i, self.painted[i], quality)
 
-        def jpeg(i: int) -> bytes:
-            mouth = converter.rgbx(self.outputs[i]) if kind == "float32" else self.pixels[i]
-            return finisher.jpeg(bundle, i, mouth, quality)
-
-        return jpeg
-
-    def _opencv(self, kind: str) -> tuple[Work, list[Row]]:
+    def _opencv(self) -> tuple[Work, list[Row]]:
         bgr_frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in self.frames]
         crops = [self.bundles["hard"].crop(i)[..., ::-1].copy() for i in range(N_TEMPLATES)]
-        mouths: list[np.ndarray] = list(self.outputs)
-        if kind == "uint8":
-            mouths = [np.ascontiguousarray(pixels[..., ::-1]) for pixels in self.pixels]
-        paths = variants(bgr_frames, crops, self.boxes, self.quality, kind)
+        inner = np.s_[FAMILY.inner.y0 : FAMILY.inner.y1, FAMILY.inner.x0 : FAMILY.inner.x1]
+        mouths = [np.ascontiguousarray(painted[inner][..., 2::-1]) for painted in self.painted]
+        paths = variants(bgr_frames, crops, self.boxes, self.quality)
         ms = cpu_ms(
             {n: partial(turn, work_of(path, mouths)) for n, path in enumerate(paths)}, rounds=3
         )
         best = paths[min(ms, key=lambda n: ms[n])]
-        keys = {**self.keys, "path": "opencv variant", "input": kind}
+        keys = {**self.keys, "path": "opencv variant"}
         rows = [
             row(ms[n] / WALKS / N_TEMPLATES, "ms/frame", **keys, variant=path.name)
             for n, path in enumerate(paths)
@@ -130,7 +119,7 @@ class Case:
 
     def _sizes(self) -> Iterator[Row]:
         for paste, bundle in self.bundles.items():
-            spliced = self._ours(bundle, "float32", None)
+            spliced = self._ours(bundle, None)
             jpegs = [spliced(i) for i in range(N_TEMPLATES)]
             finished = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs]
             keys = {**self.keys, "path": "spliced", "paste": paste}
@@ -194,7 +183,7 @@ def frames_per_s(work: Work) -> float:
 
 def shown(rows: list[Row]) -> str:
     times = [r for r in rows if r["unit"] == "ms/frame" and r["path"] != "opencv variant"]
-    titles = ("picture", "frame", "box", "input", "path", "ms/frame", "x opencv", "frames/s", "x")
+    titles = ("picture", "frame", "box", "path", "ms/frame", "x opencv", "frames/s", "x")
     lines = []
     for r in times:
         keys = {k: v for k, v in r.items() if k not in ("value", "unit")}
@@ -204,7 +193,7 @@ def shown(rows: list[Row]) -> str:
         their_rate = value(rows, unit="frames/s", **theirs)
         lines.append(
             (
-                *(r[key] for key in ("picture", "frame", "box", "input")),
+                *(r[key] for key in ("picture", "frame", "box")),
                 r["path"] if r["path"] == "opencv" else f"{r['path']} {r['paste']}",
                 r["value"],
                 times_better(their_ms, r["value"]),
@@ -227,7 +216,7 @@ def times_better(larger: float | None, smaller: float | None) -> str | None:
 
 def shown_variants(rows: list[Row]) -> str:
     found = [r for r in rows if r["path"] == "opencv variant"]
-    names = ("picture", "frame", "box", "input", "variant", "value")
+    names = ("picture", "frame", "box", "variant", "value")
     titles = (*names[:-1], "ms/frame")
     return table(titles, ([r[name] for name in names] for r in found))
 

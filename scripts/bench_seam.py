@@ -28,7 +28,7 @@ from workers.frames import Finisher
 from workers.geometry import Rect, template_index
 from workers.kernels.paste import FEATHER_CANVAS_PX, PASTES, changed_rect
 from workers.model import Model
-from workers.sequential import batches, predict
+from workers.sequential import batches, paint
 from workers.stages import StageTimes
 
 MODELS = {"demo": DEMO_MODEL, "tiny": TINY_MODEL}
@@ -63,10 +63,10 @@ def measured(directory: Path, n_frames: int) -> Iterator[Row]:
         bundles[paste] = Bundle(directory / paste)
     templates = [frame.image_rgb for frame in drawn]
     said = {
-        name: list(predictions(Model.load(path), bundles["hard"], n_frames))
+        name: list(paintings(Model.load(path), bundles["hard"], n_frames))
         for name, path in MODELS.items()
     }
-    said["lighter"] = [(n, lighter(mouth)) for n, mouth in said["demo"]]
+    said["lighter"] = [(n, lighter(painted)) for n, painted in said["demo"]]
     for model, paste, edge in product(said, PASTES, ("hole", "box")):
         finished, own = steps(bundles[paste], templates, said[model], edge)
         keys = {"model": model, "paste": paste, "edge": edge, "frames": n_frames}
@@ -76,16 +76,20 @@ def measured(directory: Path, n_frames: int) -> Iterator[Row]:
         yield row((finished / own).max(), "times", measure="worst of one side", **keys)
 
 
-def lighter(mouth: U8) -> U8:
-    return np.minimum(mouth, 255 - LIGHTER_LEVELS) + LIGHTER_LEVELS
+def lighter(painted: U8) -> U8:
+    """The mouth alone: the crop's rim is the template's own."""
+    inner, result = FAMILY.inner, painted.copy()
+    mouth = result[inner.y0 : inner.y1, inner.x0 : inner.x1]
+    mouth[...] = np.minimum(mouth, 255 - LIGHTER_LEVELS) + LIGHTER_LEVELS
+    return result
 
 
-def predictions(model: Model, bundle: Bundle, n_frames: int) -> Iterator[tuple[int, U8]]:
+def paintings(model: Model, bundle: Bundle, n_frames: int) -> Iterator[tuple[int, U8]]:
     with open_speech(str(DEMO_SPEECH)) as reader:
         speech: F32 = np.concatenate([span.speech for span in reader.spans()])
     speech = np.resize(speech, 640 * n_frames)
     for batch in batches([speech], model, batch_size=8, times=StageTimes()):
-        yield from predict(batch, bundle, model, StageTimes())
+        yield from paint(batch, bundle, model, StageTimes())
 
 
 def steps(

@@ -19,7 +19,7 @@ from farm.avatars import DRAWN, find_avatar
 from farm.paths import DEMO_MODEL, user_paths
 from farm.progress import progress_bar
 from workers.avatar import Bundle
-from workers.frames import Finisher, inner_crops
+from workers.frames import Finisher, crops_of
 from workers.geometry import template_index
 from workers.model import Model
 from workers.sequential import batches
@@ -42,7 +42,7 @@ def _cells(
         frames = range(batch.first_frame, batch.first_frame + len(batch.audio))
         if not set(frames) & set(moments):
             continue
-        painted = model.predict(inner_crops(bundle, frames, model.family), batch.audio)
+        painted = model.paint(crops_of(bundle, frames), batch.audio)
         for frame, crop in zip(frames, painted, strict=True):
             if frame in moments:
                 jpeg = io.BytesIO(finisher.jpeg(bundle, frame, crop))

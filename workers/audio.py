@@ -7,7 +7,7 @@ import numpy as np
 from shm.fail_points import fail_point
 from workers.errors import WorkerError
 from workers.features.spans import Span, span_features
-from workers.model import Model
+from workers.model import Encoder
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import EncodeSpan, Ready, SpanDone, TaskFailed
@@ -18,14 +18,14 @@ FIRST_SPAN_S = 60.0  #: it takes milliseconds; a machine that swaps takes longer
 class AudioWorker:
     """Encodes spans.  Holds nothing between two of them."""
 
-    def __init__(self, process: WorkerProcess, model: Model) -> None:
+    def __init__(self, process: WorkerProcess, encoder: Encoder) -> None:
         self._process = process
-        self._model = model
+        self._encoder = encoder
         self._patience = Patience(FIRST_SPAN_S)
 
     def start(self) -> None:
         fail_point("audio.loaded")
-        ready = Ready(provider=self._model.provider)
+        ready = Ready(provider=self._encoder.provider)
         self._process.send(ready)
         fail_point("audio.ready_sent")
         self._process.serve(self.handle, ready=ready)
@@ -39,7 +39,7 @@ class AudioWorker:
         span = Span(task.span, task.first_sample, speech, task.total_samples)
         features: list[memoryview] = []
         try:
-            features = [span_features(span, self._model.encode).data.cast("B")]
+            features = [span_features(span, self._encoder.encode).data.cast("B")]
         except WorkerError as error:
             failure = TaskFailed(serial=task.serial, code="MODEL_FAILED", message=str(error))
             self._process.send(failure)

@@ -14,10 +14,10 @@ from shm.ring import Descriptor, RingReader
 from shm.segment import Segment, attach
 from workers.arrays import U8
 from workers.bundles import OpenBundles
-from workers.errors import BundleError, NotFinite
+from workers.errors import BundleError
 from workers.families import Family
 from workers.frames import Finisher
-from workers.kernels.backends import DEFAULT, kernels
+from workers.kernels.backends import DEFAULT
 from workers.kernels.jpeg import NotSpliceable
 from workers.patience import Patience
 from workers.process import WorkerProcess
@@ -42,7 +42,7 @@ class CompositorWorker:
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
-        self._backend, self._converter = backend, kernels(backend).converter()
+        self._backend = backend
         self._patience = Patience(FIRST_TICKET_S)
         self._steps = StepTimes(process.send, log_times)
 
@@ -85,6 +85,7 @@ class CompositorWorker:
         """Steps are counted by frame: some take more than one stage of a step."""
         of_frame = StageTimes()
         result = self._frame(ticket, index, of_frame)
+        fail_point("compositor.pasted")
         times.add(of_frame.seconds)
         self._steps.count(of_frame.seconds, time.monotonic())
         return result
@@ -92,21 +93,20 @@ class CompositorWorker:
     def _frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
         """A JPEG or a change, and which; empty when its job's data are at fault."""
         try:
-            prediction = self._prediction(ticket, index, times)
-            fail_point("compositor.pasted")
+            painted = self._painted(ticket, index)
             bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
             quality, frame = ticket.qualities[index] or None, ticket.frames[index]
             finisher = Finisher(self._family, times, self._backend)
             if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
-                return finisher.change(bundle, frame, prediction), True
-            return finisher.jpeg(bundle, frame, prediction, quality), False
-        except (BundleError, NotSpliceable, NotFinite) as error:
-            code = "MODEL_FAILED" if isinstance(error, NotFinite) else "BAD_BUNDLE"
+                return finisher.change(bundle, frame, painted), True
+            return finisher.jpeg(bundle, frame, painted, quality), False
+        except (BundleError, NotSpliceable) as error:
             serial = ticket.serials[index]
-            self._process.send(TaskFailed(serial=serial, code=code, message=str(error)))
+            self._process.send(TaskFailed(serial=serial, code="BAD_BUNDLE", message=str(error)))
             return b"", False
 
-    def _prediction(self, ticket: Paste, index: int, times: StageTimes) -> U8:
+    def _painted(self, ticket: Paste, index: int) -> U8:
+        """The slot itself: nothing is copied."""
         descriptor = Descriptor(
             ring=ticket.rings[index],
             epoch=ticket.ring_epochs[index],
@@ -115,9 +115,7 @@ class CompositorWorker:
         )
         view = self._rings.get(descriptor.ring).view(descriptor)
         fail_point("compositor.viewed")
-        output = np.frombuffer(view, np.float32).reshape(self._family.output_shape)
-        with times.stage("convert"):
-            return self._converter.rgbx(output)
+        return np.frombuffer(view, np.uint8).reshape(self._family.painted_shape)
 
 
 class OpenRings:

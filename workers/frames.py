@@ -14,20 +14,26 @@ from workers.kernels.splice import changed, splice
 from workers.stages import StageTimes
 
 
-def inner_crops(bundle: Bundle, frames: range, family: Family) -> U8:
-    """What the model sees for consecutive frames: uint8 (n, S, S, 3), RGB.
+def crops_of(bundle: Bundle, frames: range) -> U8:
+    """The crops of consecutive frames' templates, uint8 (n, C, C, 3), RGB; see `gather_crops`."""
+    crops = np.empty((len(frames), *bundle.manifest.crop_shape), np.uint8)
+    gather_crops(bundle, frames, crops)
+    return crops
+
+
+def gather_crops(bundle: Bundle, frames: range, out: U8) -> None:
+    """The crops of consecutive frames' templates, copied into ``out``, uint8 (n, C, C, 3), RGB.
 
     ``frames`` : absolute frame indices.  Raises BundleError for a damaged crop.
     """
-    inner = family.inner
-    canvases = [bundle.crop(_template(bundle, frame)) for frame in frames]
-    return np.stack([canvas[inner.y0 : inner.y1, inner.x0 : inner.x1] for canvas in canvases])
+    for place, frame in zip(out, frames, strict=True):
+        place[...] = bundle.crop(_template(bundle, frame))
 
 
 class Finisher:
-    """Mouths to JPEG frames, each step timed.
+    """Painted crops to JPEG frames, each step timed.
 
-    ``prediction`` is a frame's mouth everywhere: uint8 (S, S, 3), RGB, or (S, S, 4), RGBX.  All
+    ``painted`` is everywhere what the model made of the frame's crop: uint8 (C, C, 4), RGBX.  All
     raise BundleError for a damaged template.
     """
 
@@ -36,50 +42,50 @@ class Finisher:
         self._times = times
         self._kernels = kernels(backend)
 
-    def jpeg(self, bundle: Bundle, frame: int, prediction: U8, quality: int | None = None) -> bytes:
+    def jpeg(self, bundle: Bundle, frame: int, painted: U8, quality: int | None = None) -> bytes:
         """The finished frame: spliced, or encoded whole where another quality is wanted.
 
         ``quality`` : None, or the avatar's own, for the one it was compiled with.
         """
         if quality is not None and quality != bundle.manifest.quality:
-            return self._whole(bundle, frame, prediction, quality)
+            return self._whole(bundle, frame, painted, quality)
         index = _template(bundle, frame)
-        jpeg = self._patch_jpeg(bundle, frame, prediction)
+        jpeg = self._patch_jpeg(bundle, frame, painted)
         with self._times.stage("splice"):
             return splice(bundle.template(index), jpeg, bundle.manifest.changed_rects[index])
 
-    def change(self, bundle: Bundle, frame: int, prediction: U8) -> bytes:
+    def change(self, bundle: Bundle, frame: int, painted: U8) -> bytes:
         """What tells the finished frame from its template; see `workers.kernels.splice`."""
         index = _template(bundle, frame)
-        jpeg = self._patch_jpeg(bundle, frame, prediction)
+        jpeg = self._patch_jpeg(bundle, frame, painted)
         with self._times.stage("splice"):
             return changed(jpeg, bundle.template(index), bundle.manifest.changed_rects[index])
 
-    def _patch_jpeg(self, bundle: Bundle, frame: int, prediction: U8) -> bytes:
+    def _patch_jpeg(self, bundle: Bundle, frame: int, painted: U8) -> bytes:
         if bundle.patch_rect(_template(bundle, frame)).is_empty():
             return b""
-        patch = self.patch(bundle, frame, prediction)
+        patch = self.patch(bundle, frame, painted)
         with self._times.stage("encode"):
             return encode_jpeg(patch, bundle.manifest.grid.settings)
 
-    def patch(self, bundle: Bundle, frame: int, prediction: U8) -> Image.Image:
+    def patch(self, bundle: Bundle, frame: int, painted: U8) -> Image.Image:
         """The finished frame in its template's patch rectangle, RGBX; not if that is empty."""
         index = _template(bundle, frame)
         box, paste = bundle.box(index), bundle.manifest.paste
         with self._times.stage("resize"):
-            mouth = face(bundle.crop(index), prediction, box.side, paste, self._family)
+            mouth = face(painted, box.side, paste, self._family)
         with self._times.stage("blend"):
             patch, at = bundle.patch(index), bundle.patch_rect(index)
             return blend(patch, at, mouth, box, paste, self._family, self._kernels.paste_mixed)
 
-    def _whole(self, bundle: Bundle, frame: int, prediction: U8, quality: int) -> bytes:
+    def _whole(self, bundle: Bundle, frame: int, painted: U8, quality: int) -> bytes:
         """Around the mouth it is a copy of a copy: the template's own JPEG is what there is."""
         index = _template(bundle, frame)
         with self._times.stage("template"):
             image = bundle.frame(index)
         at = bundle.patch_rect(index)
         if not at.is_empty():
-            image.paste(self.patch(bundle, frame, prediction), (at.x0, at.y0))
+            image.paste(self.patch(bundle, frame, painted), (at.x0, at.y0))
         with self._times.stage("encode"):
             return encode_jpeg(image, JpegSettings(quality, bundle.manifest.chroma, 0))
 

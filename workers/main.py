@@ -16,8 +16,10 @@ from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
 from workers.kernels.backends import BACKENDS, DEFAULT
-from workers.model import Model
+from workers.model import Encoder
+from workers.pair import ModelPair
 from workers.process import WorkerProcess
+from workers.unet import load_unet
 
 LOAD_S = 300.0  #: reading a large model from a slow disk
 
@@ -46,12 +48,17 @@ def _serve(arguments: argparse.Namespace) -> None:
         case "audio":
             fail_point("audio.loading")
             # One call at a time of a small model: more threads would only take turns.
-            AudioWorker(process, Model.load(arguments.model, threads=1)).start()
+            pair = ModelPair.find(arguments.model)
+            AudioWorker(process, Encoder(pair, 1, arguments.cache)).start()
         case "inference":
             fail_point("inference.loading")
-            model = Model.load(arguments.model, arguments.threads)
+            pair = ModelPair.find(arguments.model)
+            unet = load_unet(pair, arguments.threads, arguments.cache)
+            if unet.served_plainly:
+                reason = f"its graph cannot be changed: {unet.served_plainly}"
+                print(f"farm: {arguments.name}: {pair.unet}: {reason}", file=sys.stderr)
             fail_point("inference.loaded")
-            InferenceWorker(process, model, _ring(arguments)).start()
+            InferenceWorker(process, unet, _ring(arguments)).start()
         case "compositor":
             fail_point("compositor.starting")
             log_times = partial(_log_times, arguments.name) if arguments.log_times else _keep_silent
@@ -89,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--heartbeat-s", type=float, default=1.0)
     parser.add_argument("--silent-s", type=float, default=10.0)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--cache", type=Path, help="directory for what is made of models")
     parser.add_argument("--family", default="synctalk-328-ave")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)

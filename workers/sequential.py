@@ -13,7 +13,7 @@ from workers.features.mel import n_columns
 from workers.features.rows import FeatureRows, audio_tensors
 from workers.features.spans import Span, SpanCutter, span_features
 from workers.features.windows import n_frames, n_windows
-from workers.frames import Finisher, inner_crops
+from workers.frames import Finisher, crops_of
 from workers.model import Model
 from workers.stages import StageTimes
 
@@ -49,8 +49,8 @@ def render(
     bundle.require_family(model.family)
     finisher = Finisher(model.family, times)
     for batch in batches(speech, model, batch_size=batch_size, times=times):
-        for frame, prediction in predict(batch, bundle, model, times):
-            yield finisher.jpeg(bundle, frame, prediction, quality)
+        for frame, painted in paint(batch, bundle, model, times):
+            yield finisher.jpeg(bundle, frame, painted, quality)
 
 
 def batches(
@@ -84,12 +84,11 @@ def _batch(rows: FeatureRows, frames: range, times: StageTimes) -> Batch:
     return Batch(frames.start, audio)
 
 
-def predict(
+def paint(
     batch: Batch, bundle: Bundle, model: Model, times: StageTimes
 ) -> Iterator[tuple[int, U8]]:
-    """One inference call: each frame's absolute index and its mouth."""
-    family = model.family
+    """One inference call: each frame's absolute index and its painted crop."""
     frames = range(batch.first_frame, batch.first_frame + len(batch.audio))
     with times.stage("inference"):
-        predictions = model.predict(inner_crops(bundle, frames, family), batch.audio)
-    yield from zip(frames, predictions, strict=True)
+        painted = model.paint(crops_of(bundle, frames), batch.audio)
+    yield from zip(frames, painted, strict=True)

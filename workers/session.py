@@ -14,7 +14,7 @@ os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
 
 import onnxruntime as ort
 
-from workers.arrays import F32
+from workers.arrays import F32, Array
 from workers.errors import ModelError
 
 CPU = "CPUExecutionProvider"
@@ -56,31 +56,37 @@ def usable_providers() -> list[str]:
     return [CUDA, CPU] if has_gpu else [CPU]
 
 
+def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """A model file's inputs and outputs.  Raises ModelError when onnxruntime cannot load it."""
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    # Nothing is run: what takes time is making a graph quicker.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _specs(_loaded(path, os.fspath(path), options, [CPU]))
+
+
 class Session:
     """A model on a device, ready to run.
 
     Raises ModelError when the file is not a model that onnxruntime can load.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """``threads`` : of the CPU provider, 0 for one a core."""
+    def __init__(self, path: Path, threads: int = 0, content: bytes | None = None) -> None:
+        """``threads`` : of the CPU provider, 0 for one a core.
+
+        ``content`` : what to load instead of what is in the file, which then only names it.
+        """
         self.path = path
-        try:
-            self._session = ort.InferenceSession(
-                os.fspath(path), _session_options(threads), providers=usable_providers()
-            )
-        # onnxruntime's exceptions share no base class of their own.
-        except Exception as error:
-            raise ModelError(f"{path}: onnxruntime cannot load it ({_reason(error)})") from error
-        self.inputs = tuple(map(_spec, self._session.get_inputs()))
-        self.outputs = tuple(map(_spec, self._session.get_outputs()))
+        model = os.fspath(path) if content is None else content
+        self._session = _loaded(path, model, _session_options(threads), usable_providers())
+        self.inputs, self.outputs = _specs(self._session)
 
     @property
     def provider(self) -> str:
         """Where the model really runs: onnxruntime falls back to the CPU without a word."""
         return str(self._session.get_providers()[0])
 
-    def run(self, inputs: Mapping[str, F32]) -> F32:
+    def run(self, inputs: Mapping[str, Array]) -> F32:
         """The model's first output for named inputs.  Raises ModelError when it does not run."""
         try:
             output: F32 = self._session.run([self.outputs[0].name], dict(inputs))[0]
@@ -89,22 +95,36 @@ class Session:
             raise ModelError(_reason(error)) from error
         return output
 
-    def run_into(self, inputs: Mapping[str, F32], out: F32) -> None:
-        """The same, written straight into ``out``: C-contiguous, of the output's shape.
+    def run_into(self, inputs: Mapping[str, Array], outs: Mapping[str, Array]) -> None:
+        """Named outputs, written straight into ``outs``: C-contiguous, of the outputs' shapes.
 
         Raises ModelError.
         """
-        binding = self._session.io_binding()
-        for name, tensor in inputs.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(tensor))
-        binding.bind_output(
-            self.outputs[0].name, "cpu", 0, np.float32, list(out.shape), out.ctypes.data
-        )
         try:
+            binding = self._session.io_binding()
+            for name, tensor in inputs.items():
+                binding.bind_cpu_input(name, np.ascontiguousarray(tensor))
+            for name, out in outs.items():
+                binding.bind_output(name, "cpu", 0, out.dtype, list(out.shape), out.ctypes.data)
             self._session.run_with_iobinding(binding)
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
             raise ModelError(_reason(error)) from error
+
+
+def _loaded(
+    path: Path, model: str | bytes, options: ort.SessionOptions, providers: list[str]
+) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(model, options, providers=providers)
+    # onnxruntime's exceptions share no base class of their own.
+    except Exception as error:
+        raise ModelError(f"{path}: onnxruntime cannot load it ({_reason(error)})") from error
+
+
+def _specs(session: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    return tuple(map(_spec, inputs)), tuple(map(_spec, outputs))
 
 
 def _session_options(threads: int) -> ort.SessionOptions:

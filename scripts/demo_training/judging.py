@@ -18,7 +18,7 @@ from farm.demo.motion import pose
 from farm.demo.mouth import MouthShape
 from workers.avatar import Bundle
 from workers.families import Family
-from workers.frames import inner_crops
+from workers.frames import crops_of
 from workers.geometry import Box, template_index
 from workers.kernels.crop import crop_canvas
 from workers.model import Model
@@ -84,8 +84,10 @@ def painted_crops(speech: F32, model: Model, bundle: Bundle) -> Iterator[tuple[U
     """For each frame what the model sees and what it makes of it: uint8 (320, 320, 3), RGB."""
     for batch in batches([speech], model, batch_size=BATCH_SIZE, times=StageTimes()):
         frames = range(batch.first_frame, batch.first_frame + len(batch.audio))
-        references = inner_crops(bundle, frames, model.family)
-        yield from zip(references, model.predict(references, batch.audio), strict=True)
+        crops, inner = crops_of(bundle, frames), model.family.inner
+        painted = model.paint(crops, batch.audio)[..., :3]
+        seen = np.s_[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
+        yield from zip(crops[seen], painted[seen], strict=True)
 
 
 def drawn_crop(who: Portrait, template: int, mouth: MouthShape, box: Box, family: Family) -> U8:

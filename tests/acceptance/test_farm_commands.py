@@ -122,7 +122,7 @@ def test_status_shows_what_the_steps_took(
 
     titles = ["step", "frames", "mean", "ms", "p50", "ms", "p90", "ms", "p99", "ms"]
     assert titles in [line.split() for line in table.splitlines()]
-    assert report["steps"].keys() >= {"convert", "resize", "blend", "encode", "splice"}
+    assert report["steps"].keys() >= {"resize", "blend", "encode", "splice"}
     assert report["steps"]["blend"].keys() >= {"frames", "mean_ms", "p50_ms", "p90_ms", "p99_ms"}
 
 

@@ -11,16 +11,17 @@ from farm.demo.avatar import draw_frame
 from farm.paths import TINY_MODEL
 from tests.material import EDGE_BOXES, FAMILY, clouds, psnr_db
 from tests.reference import Reference
-from workers import frames, sequential
-from workers import model as model_module
+from workers import frames, sequential, unet
 from workers.arrays import F32, U8
 from workers.avatar import Bundle
 from workers.avatar_compiler import compile_avatar
+from workers.errors import ModelError
 from workers.features.rows import FeatureRows
 from workers.frames import Finisher
 from workers.geometry import Box, Rect
+from workers.kernels.tensors import PixelConverter
 from workers.model import Model
-from workers.sequential import Batch, batches, predict
+from workers.sequential import Batch, batches, paint
 from workers.stages import StageTimes
 
 LEAST_DB = 40.0
@@ -71,11 +72,11 @@ def worst_db(samples: F32, avatar: Avatar, model: Model) -> float:
     features = reference.features(samples)
     n, worst = 0, 99.0
     for batch in batches([samples], model, batch_size=BATCH_SIZE, times=StageTimes()):
-        for frame, prediction in predict(batch, bundle, model, StageTimes()):
+        for frame, painted in paint(batch, bundle, model, StageTimes()):
             template = frames.template_index(frame, len(boxes))
             at = bundle.patch_rect(template)
             ours = avatar.sources[template].copy()
-            patch = np.asarray(finisher.patch(bundle, frame, prediction))
+            patch = np.asarray(finisher.patch(bundle, frame, painted))
             ours[at.y0 : at.y1, at.x0 : at.x1] = patch[..., :3]
             theirs = reference.frame(features, frame)[..., ::-1]
             worst = min(worst, box_db(ours, theirs, boxes[_walk(frame, bundle)].rect))
@@ -98,8 +99,26 @@ def box_db(ours: U8, theirs: U8, box: Rect) -> float:
     return psnr_db(ours[inside], theirs[inside])
 
 
+@pytest.fixture
+def plain_model(monkeypatch: pytest.MonkeyPatch) -> Model:
+    """With NumPy at both ends of the U-Net, where mistakes can be made."""
+
+    def refuse(_pair: object) -> bytes:
+        raise ModelError("not now")
+
+    with monkeypatch.context() as without_graph:
+        without_graph.setattr(unet, "_wrapped", refuse)
+        return Model.load(TINY_MODEL)
+
+
 def test_every_frame_of_a_clip_agrees(speech: F32, drawn: Avatar, model: Model) -> None:
     assert worst_db(speech, drawn, model) >= LEAST_DB
+
+
+def test_a_model_that_is_served_plainly_agrees(
+    speech: F32, drawn: Avatar, plain_model: Model
+) -> None:
+    assert worst_db(loud(speech), drawn, plain_model) >= LEAST_DB
 
 
 def test_boxes_across_the_frames_edges_agree(speech: F32, edges: Avatar, model: Model) -> None:
@@ -148,24 +167,24 @@ def test_wrong_audio_rows_would_be_seen(
 
 
 def test_red_and_blue_swapped_on_the_way_in_would_be_seen(
-    monkeypatch: pytest.MonkeyPatch, speech: F32, drawn: Avatar, model: Model
+    monkeypatch: pytest.MonkeyPatch, speech: F32, drawn: Avatar, plain_model: Model
 ) -> None:
-    right = model_module.visual_tensor
+    right = unet.visual_tensor
     swap = np.array([2, 1, 0, 5, 4, 3])
-    monkeypatch.setattr(model_module, "visual_tensor", lambda *a: right(*a)[:, swap])
+    monkeypatch.setattr(unet, "visual_tensor", lambda *a: right(*a)[:, swap])
 
-    assert worst_db(loud(speech), drawn, model) < LEAST_DB
+    assert worst_db(loud(speech), drawn, plain_model) < LEAST_DB
 
 
 def test_red_and_blue_swapped_on_both_ways_would_be_seen(
-    monkeypatch: pytest.MonkeyPatch, speech: F32, drawn: Avatar, model: Model
+    monkeypatch: pytest.MonkeyPatch, speech: F32, drawn: Avatar, plain_model: Model
 ) -> None:
-    tensor, pixels = model_module.visual_tensor, model_module.to_pixels
+    tensor, pixels = unet.visual_tensor, PixelConverter.rgbx
     swap = np.array([2, 1, 0, 5, 4, 3])
-    monkeypatch.setattr(model_module, "visual_tensor", lambda *a: tensor(*a)[:, swap])
-    monkeypatch.setattr(model_module, "to_pixels", lambda a: pixels(a)[..., ::-1])
+    monkeypatch.setattr(unet, "visual_tensor", lambda *a: tensor(*a)[:, swap])
+    monkeypatch.setattr(PixelConverter, "rgbx", lambda *a: pixels(*a)[..., [2, 1, 0, 3]])
 
-    assert worst_db(loud(speech), drawn, model) < LEAST_DB
+    assert worst_db(loud(speech), drawn, plain_model) < LEAST_DB
 
 
 @pytest.mark.parametrize(
@@ -180,12 +199,12 @@ def test_red_and_blue_swapped_on_both_ways_would_be_seen(
     ],
 )
 def test_a_hole_left_out_or_one_pixel_off_would_be_seen(
-    monkeypatch: pytest.MonkeyPatch, speech: F32, drawn: Avatar, model: Model, hole: Rect
+    monkeypatch: pytest.MonkeyPatch, speech: F32, drawn: Avatar, plain_model: Model, hole: Rect
 ) -> None:
-    right = model_module.visual_tensor
-    monkeypatch.setattr(model_module, "visual_tensor", lambda crops, _: right(crops, hole))
+    right = unet.visual_tensor
+    monkeypatch.setattr(unet, "visual_tensor", lambda crops, _: right(crops, hole))
 
-    assert worst_db(loud(speech), drawn, model) < LEAST_DB
+    assert worst_db(loud(speech), drawn, plain_model) < LEAST_DB
 
 
 def test_a_box_of_another_template_would_be_seen(

@@ -11,7 +11,7 @@ from workers.arrays import F32
 
 pytestmark = pytest.mark.beside_a_farm
 
-STEPS = {"convert", "resize", "blend", "encode", "splice"}
+STEPS = {"resize", "blend", "encode", "splice"}
 N_FRAMES = 25
 CONFIG = FAST + "heartbeat_s = 0.2\n[compositors]\ncount = 2\nlog_compositing_times = true\n"
 

@@ -1,5 +1,6 @@
 """What a model family fixes: tensor shapes, by which models are recognised, and its geometry."""
 
+import math
 from dataclasses import dataclass
 
 from workers.geometry import Rect
@@ -29,6 +30,16 @@ class Family:
         return (3, self.inner_px, self.inner_px)
 
     @property
+    def crop_shape(self) -> tuple[int, int, int]:
+        """Of a crop as the bundle keeps it: uint8, RGB."""
+        return (self.canvas_px, self.canvas_px, 3)
+
+    @property
+    def painted_shape(self) -> tuple[int, int, int]:
+        """Of a crop with the model's mouth in it: uint8, RGBX."""
+        return (self.canvas_px, self.canvas_px, 4)
+
+    @property
     def slot_bytes(self) -> int:
-        """One frame of the model's output, float32, as it lies in a ring."""
-        return 3 * self.inner_px * self.inner_px * 4
+        """A painted crop as it lies in a ring."""
+        return math.prod(self.painted_shape)

@@ -79,8 +79,12 @@ def first_span_needed(frame_index: int) -> int:
     return max(0, (frame_index - ROWS_BEFORE - 1) // SPAN_WINDOWS - 1)
 
 
-def audio_tensors(rows: F32) -> F32:
-    """Rows around n frames, float32 (n + 15, 512), to tensors, float32 (n, 32, 16, 16)."""
-    every = np.lib.stride_tricks.sliding_window_view(rows, TENSOR_ROWS, axis=0)
-    tensors: F32 = every.transpose(0, 2, 1).reshape(-1, *TENSOR_SHAPE)
+def audio_tensors(rows: F32, out: F32 | None = None) -> F32:
+    """Rows around n frames, float32 (n + 15, 512), to tensors, float32 (n, 32, 16, 16).
+
+    ``out`` : where to put them, C-contiguous; None for new memory.
+    """
+    every = np.lib.stride_tricks.sliding_window_view(rows, TENSOR_ROWS, axis=0).transpose(0, 2, 1)
+    tensors: F32 = np.empty((len(every), *TENSOR_SHAPE), np.float32) if out is None else out
+    tensors.reshape(every.shape)[...] = every
     return tensors

@@ -23,7 +23,6 @@ from workers.kernels.tensors import as_image
 PASTES = ("feather", "hard")
 FEATHER_CANVAS_PX = 12.0  #: width of the soft edge, on the canvas
 BICUBIC = Image.Resampling.BICUBIC
-BICUBIC_REACH_PX = 2.5  #: half of its four taps, and half a pixel for rounding
 
 
 def changed_rect(box: Box, paste: str, family: Family) -> Rect:
@@ -46,35 +45,21 @@ def _canvas_hole(family: Family) -> Rect:
     return family.blackout.moved(family.inner.x0, family.inner.y0)
 
 
-def face(canvas: U8, prediction: U8, side_px: int, paste: str, family: Family) -> Image.Image:
+def face(painted: U8, side_px: int, paste: str, family: Family) -> Image.Image:
     """What a mouth makes of ``changed_rect``, mode RGBX; nothing is cut off that leaves the frame.
 
-    Parameters
-    ----------
-    canvas : uint8, shape (C, C, 3): the crop the prediction was made from.
-    prediction : uint8, shape (S, S, 3) or (S, S, 4); it replaces the canvas's inner square.
+    ``painted`` : uint8, shape (C, C, 4), RGBX: a crop with the model's mouth in its inner square.
 
     Resized by Pillow's BICUBIC: a = -0.5, antialiased when it shrinks.  Of a feather's box the hole
     alone is computed, within 2 levels of what resizing all of it gives: Pillow keeps the place as
     float32.
     """
+    image = as_image(painted)
     if paste == "hard":
-        return _with_rim(canvas, prediction, family).resize((side_px, side_px), BICUBIC)
-    hole, inner, scale = hole_rect(side_px, family), family.inner, family.canvas_px / side_px
+        return image.resize((side_px, side_px), BICUBIC)
+    hole, scale = hole_rect(side_px, family), family.canvas_px / side_px
     x0, y0, x1, y1 = (scale * edge for edge in _corners(hole))
-    reach = BICUBIC_REACH_PX * max(scale, 1.0)  # Pillow looks farther when it shrinks
-    if inner.x0 + reach <= min(x0, y0) and max(x1, y1) <= inner.x1 - reach:
-        source, shift = as_image(prediction), inner.x0
-    else:
-        source, shift = _with_rim(canvas, prediction, family), 0
-    seen = (x0 - shift, y0 - shift, x1 - shift, y1 - shift)
-    return source.resize((hole.width, hole.height), BICUBIC, seen)
-
-
-def _with_rim(canvas: U8, prediction: U8, family: Family) -> Image.Image:
-    image = as_image(canvas)
-    image.paste(as_image(prediction), (family.inner.x0, family.inner.y0))
-    return image
+    return image.resize((hole.width, hole.height), BICUBIC, (x0, y0, x1, y1))
 
 
 def blend(

@@ -45,17 +45,17 @@ def is_first() -> bool:
 
 def poison_inference() -> None:
     from workers.inference import InferenceWorker
-    from workers.model import Model
+    from workers.unet import UNet
 
     serials = noted_serials(InferenceWorker)
-    predict_into = Model.predict_into
+    paint_into = UNet.paint_into
 
-    def deadly_predict_into(self: Model, inner_crops: Any, audio: Any, out: Any) -> None:
-        if any(is_poison(crop) for crop in inner_crops):
-            die_of(len(inner_crops), serials)
-        predict_into(self, inner_crops, audio, out)
+    def deadly_paint_into(self: UNet, crops: Any, audio: Any, painted: Any) -> Any:
+        if any(is_poison(crop) for crop in crops):
+            die_of(len(crops), serials)
+        return paint_into(self, crops, audio, painted)
 
-    Model.predict_into = deadly_predict_into
+    UNet.paint_into = deadly_paint_into
 
 
 def poison_compositor() -> None:

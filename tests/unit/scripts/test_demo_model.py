@@ -17,7 +17,7 @@ from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.errors import NotFinite
 from workers.features.windows import cut_windows
-from workers.frames import inner_crops
+from workers.frames import crops_of
 from workers.kernels.tensors import visual_tensor
 from workers.model import Model
 from workers.session import Session
@@ -82,14 +82,13 @@ def test_it_speaks_as_it_did_when_it_was_measured(
 def test_a_frame_has_the_same_bits_in_any_batch(demo_model: Model, demo_bundle: Bundle) -> None:
     rng = np.random.default_rng(1)
     audio = rng.uniform(0, 2, (7, 32, 16, 16)).astype(np.float32)
-    crops = inner_crops(demo_bundle, range(7), demo_model.family)
+    crops = crops_of(demo_bundle, range(7))
 
-    together = demo_model.predict(crops, audio)
+    together = demo_model.paint(crops, audio)
 
     for k in range(7):
-        assert np.array_equal(
-            together[k], demo_model.predict(crops[k : k + 1], audio[k : k + 1])[0]
-        )
+        alone = demo_model.paint(crops[k : k + 1], audio[k : k + 1])
+        assert np.array_equal(together[k], alone[0])
 
 
 def test_features_are_never_negative(demo_model: Model, speech: F32) -> None:
@@ -111,7 +110,7 @@ def test_the_hole_is_honoured_to_the_pixel(demo_model: Model, demo_bundle: Bundl
     """Outside of it the crop comes back; another hole, or none, breaks the picture."""
     family = demo_model.family
     unet = Session(DEMO_MODEL / "unet.onnx", threads=1)
-    crops = inner_crops(demo_bundle, range(1), family)
+    crops = crops_of(demo_bundle, range(1))[:, 4:324, 4:324]
     audio = np.random.default_rng(2).uniform(0, 1, (1, 32, 16, 16)).astype(np.float32)
     visual = visual_tensor(crops, family.blackout)
     hole = family.blackout
@@ -154,4 +153,4 @@ def test_rows_out_of_step_are_heard(demo_model: Model, demo_bundle: Bundle) -> N
 def test_a_model_that_is_not_finite_is_an_error(demo_model: Model, demo_bundle: Bundle) -> None:
     audio = np.full((1, 32, 16, 16), np.nan, np.float32)
     with pytest.raises(NotFinite):
-        demo_model.predict(inner_crops(demo_bundle, range(1), demo_model.family), audio)
+        demo_model.paint(crops_of(demo_bundle, range(1)), audio)

@@ -43,9 +43,9 @@ def test_it_is_as_heavy_as_the_published_model(
 
 def test_the_farm_takes_it_for_the_real_one(directory: Path) -> None:
     model = Model.load(directory, threads=1)
-    crops = np.full((2, 320, 320, 3), 128, np.uint8)
+    crops = np.full((2, 328, 328, 3), 128, np.uint8)
 
-    painted = model.predict(crops, np.ones((2, 32, 16, 16), np.float32))
+    painted = model.paint(crops, np.ones((2, 32, 16, 16), np.float32))
 
     assert model.family.name == "synctalk-328-ave"
-    assert painted.shape == (2, 320, 320, 3)
+    assert painted.shape == (2, 328, 328, 4)

@@ -12,7 +12,7 @@ from tests.material import EDGE_BOXES, EDGE_HEIGHT_PX, EDGE_WIDTH_PX, FAMILY, cl
 from workers.arrays import U8
 from workers.avatar import Bundle
 from workers.avatar_compiler import compile_avatar
-from workers.frames import Finisher, inner_crops
+from workers.frames import Finisher, crops_of
 from workers.geometry import Box, Rect
 from workers.kernels.backends import BACKENDS
 from workers.kernels.jpeg import encode_jpeg
@@ -42,17 +42,18 @@ def built(directory: Path, **options: object) -> Bundle:
     return Bundle(directory / "a")
 
 
-def mouth_of(rng: np.random.Generator) -> U8:
-    """A prediction: coloured blots."""
-    coarse = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((320, 320), Image.Resampling.BICUBIC))
+def blots(rng: np.random.Generator) -> U8:
+    """A painted crop: coloured blots."""
+    coarse = rng.integers(0, 256, (20, 20, 4), dtype=np.uint8)
+    image = Image.frombytes("RGBX", (20, 20), coarse.tobytes())
+    return np.asarray(image.resize((328, 328), Image.Resampling.BICUBIC))
 
 
-def composited(bundle: Bundle, index: int, prediction: U8) -> Image.Image:
+def composited(bundle: Bundle, index: int, painted: U8) -> Image.Image:
     """The whole finished picture, from the source's own pixels."""
     frame, box = list(clouds(len(BOXES)))[index], BOXES[index]
     paste = bundle.manifest.paste
-    mouth = face(bundle.crop(index), prediction, box.side, paste, FAMILY)
+    mouth = face(painted, box.side, paste, FAMILY)
     return blend(frame, FRAME, mouth, box, paste, FAMILY).convert("RGB")
 
 
@@ -71,13 +72,13 @@ def test_a_spliced_frame_is_the_whole_picture_encoded(
     settings = bundle.manifest.grid.settings
     assert (settings.quality, settings.chroma) == (quality, chroma)
     for index in range(len(BOXES)):
-        prediction = mouth_of(rng)
+        painted = blots(rng)
 
-        jpeg = finisher.jpeg(bundle, index, prediction)
+        jpeg = finisher.jpeg(bundle, index, painted)
 
-        whole = composited(bundle, index, prediction)
+        whole = composited(bundle, index, painted)
         assert jpeg == encode_jpeg(whole, settings)
-        assert join(bundle.template(index), finisher.change(bundle, index, prediction)) == jpeg
+        assert join(bundle.template(index), finisher.change(bundle, index, painted)) == jpeg
         decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
         assert psnr_db(decoded, np.asarray(whole)) > 24
 
@@ -85,12 +86,12 @@ def test_a_spliced_frame_is_the_whole_picture_encoded(
 def test_another_quality_is_encoded_whole(
     edge_bundle: Bundle, rng: np.random.Generator, finisher: Finisher
 ) -> None:
-    prediction = mouth_of(rng)
+    painted = blots(rng)
     for index in range(len(EDGE_BOXES)):
-        own = finisher.jpeg(edge_bundle, index, prediction)
-        coarse = finisher.jpeg(edge_bundle, index, prediction, quality=30)
+        own = finisher.jpeg(edge_bundle, index, painted)
+        coarse = finisher.jpeg(edge_bundle, index, painted, quality=30)
 
-        assert finisher.jpeg(edge_bundle, index, prediction, quality=90) == own
+        assert finisher.jpeg(edge_bundle, index, painted, quality=90) == own
         assert len(coarse) < len(own) / 2
         assert psnr_db(pixels(coarse), pixels(own)) > 28
 
@@ -101,10 +102,10 @@ def test_a_template_that_no_mouth_reaches_is_sent_as_it_is(
     bundle = built(tmp_path, paste="feather")  # of the fifth box only a corner is in the frame
     assert bundle.patch_rect(4).is_empty()
 
-    jpeg = finisher.jpeg(bundle, 4, mouth_of(rng))
+    jpeg = finisher.jpeg(bundle, 4, blots(rng))
 
     assert jpeg == encode_jpeg(Image.fromarray(list(clouds(5))[4]), bundle.manifest.grid.settings)
-    assert len(finisher.jpeg(bundle, 4, mouth_of(rng), quality=30)) < len(jpeg)
+    assert len(finisher.jpeg(bundle, 4, blots(rng), quality=30)) < len(jpeg)
 
 
 @pytest.mark.parametrize("paste", PASTES)
@@ -114,16 +115,17 @@ def test_every_back_end_makes_the_same_frames(
     bundle = built(tmp_path, paste=paste)
     finishers = [Finisher(FAMILY, StageTimes(), backend) for backend in BACKENDS]
     for index in range(len(BOXES)):
-        prediction = mouth_of(rng)
+        painted = blots(rng)
 
-        jpegs = {finisher.jpeg(bundle, index, prediction) for finisher in finishers}
+        jpegs = {finisher.jpeg(bundle, index, painted) for finisher in finishers}
 
         assert len(jpegs) == 1
 
 
 def test_the_true_crop_gives_the_template_back(edge_bundle: Bundle, finisher: Finisher) -> None:
     for index in range(len(EDGE_BOXES)):
-        (truth,) = inner_crops(edge_bundle, range(index, index + 1), FAMILY)
+        (crop,) = crops_of(edge_bundle, range(index, index + 1))
+        truth = np.pad(crop, [(0, 0), (0, 0), (0, 1)])
 
         jpeg = finisher.jpeg(edge_bundle, index, truth)
 

@@ -6,17 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from farm.paths import TINY_MODEL
 from shm.layout import RingLayout
 from shm.ring import RingReader, RingWriter
 from shm.segment import Segment, attach, create, segment_name
 from tests.material import FAMILY
-from workers.arrays import F32
+from workers.arrays import F32, U8, Bools
 from workers.avatar import Bundle
 from workers.features.rows import audio_tensors
-from workers.frames import inner_crops
+from workers.frames import crops_of
 from workers.inference import InferenceWorker
 from workers.model import Model
+from workers.pair import ModelPair
 from workers.protocol import BatchDone, ReleaseSlots, RunBatch, TaskFailed
+from workers.unet import UNet, load_unet
 
 BATCH_SIZE = 4
 LAYOUT = RingLayout(n_blocks=2, slots_per_block=BATCH_SIZE, slot_bytes=FAMILY.slot_bytes)
@@ -42,16 +45,21 @@ class Listener:
 
 
 class Counting:
-    """A model that remembers the sizes of its batches."""
+    """A U-Net that remembers the sizes of its batches."""
 
-    def __init__(self, model: Model, provider: str) -> None:
-        self.family, self.provider = model.family, provider
-        self._model = model
+    def __init__(self, unet: UNet, provider: str) -> None:
+        self.family, self.provider = unet.family, provider
+        self._unet = unet
         self.sizes: list[int] = []
 
-    def predict_into(self, crops: Any, audio: F32, out: F32) -> None:
+    def paint_into(self, crops: U8, audio: F32, painted: U8) -> Bools:
         self.sizes.append(len(crops))
-        self._model.predict_into(crops, audio, out)
+        return self._unet.paint_into(crops, audio, painted)
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet:
+    return load_unet(ModelPair.find(TINY_MODEL))
 
 
 @pytest.fixture
@@ -81,9 +89,15 @@ def task(bundle: Bundle, digest: str = "") -> RunBatch:
     ("provider", "size"), [("CPUExecutionProvider", 3), ("CUDAExecutionProvider", BATCH_SIZE)]
 )
 def test_mouths_land_in_the_ring_and_a_gpu_gets_one_batch_size(
-    segment: Segment, model: Model, edge_bundle: Bundle, rows: F32, provider: str, size: int
+    segment: Segment,
+    model: Model,
+    unet: UNet,
+    edge_bundle: Bundle,
+    rows: F32,
+    provider: str,
+    size: int,
 ) -> None:
-    process, counting = Listener(), Counting(model, provider)
+    process, counting = Listener(), Counting(unet, provider)
     writer = RingWriter(segment, LAYOUT, epoch=1)
     worker = InferenceWorker(process, counting, writer)  # type: ignore[arg-type]
 
@@ -91,27 +105,25 @@ def test_mouths_land_in_the_ring_and_a_gpu_gets_one_batch_size(
 
     done = process.done()
     assert (counting.sizes, len(done.slots), done.batch) == ([size], 3, 7)
-    wanted = np.empty((3, *FAMILY.output_shape), np.float32)
-    crops = inner_crops(edge_bundle, range(5, 8), FAMILY)
-    model.predict_into(crops, audio_tensors(rows), wanted)
+    wanted = model.paint(crops_of(edge_bundle, range(5, 8)), audio_tensors(rows))
     assert np.array_equal(slots_read(segment.name, done), wanted)
 
 
-def slots_read(name: str, done: BatchDone) -> F32:
+def slots_read(name: str, done: BatchDone) -> U8:
     with attach(name) as other:
         reader = RingReader(other)
         starts = [reader.layout.slot_offset(slot) for slot in done.slots]
         size = reader.layout.slot_bytes
         copies = [bytes(other.view[start : start + size]) for start in starts]
-    return np.frombuffer(b"".join(copies), np.float32).reshape(-1, *FAMILY.output_shape)
+    return np.frombuffer(b"".join(copies), np.uint8).reshape(-1, *FAMILY.painted_shape)
 
 
 def test_a_bundle_that_was_replaced_fails_its_job_and_ends_the_batch(
-    segment: Segment, model: Model, edge_bundle: Bundle, rows: F32
+    segment: Segment, unet: UNet, edge_bundle: Bundle, rows: F32
 ) -> None:
     process = Listener()
     writer = RingWriter(segment, LAYOUT, epoch=1)
-    worker = InferenceWorker(process, model, writer)  # type: ignore[arg-type]
+    worker = InferenceWorker(process, unet, writer)  # type: ignore[arg-type]
 
     worker.handle(task(edge_bundle, digest="of another one"), [rows.tobytes()])
 
@@ -122,11 +134,11 @@ def test_a_bundle_that_was_replaced_fails_its_job_and_ends_the_batch(
 
 
 def test_released_slots_can_be_filled_again(
-    segment: Segment, model: Model, edge_bundle: Bundle, rows: F32
+    segment: Segment, unet: UNet, edge_bundle: Bundle, rows: F32
 ) -> None:
     process = Listener()
     writer = RingWriter(segment, LAYOUT, epoch=1)
-    worker = InferenceWorker(process, model, writer)  # type: ignore[arg-type]
+    worker = InferenceWorker(process, unet, writer)  # type: ignore[arg-type]
 
     for _ in range(5):  # more batches than blocks
         process.sent.clear()

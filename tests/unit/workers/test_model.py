@@ -7,8 +7,8 @@ import pytest
 from farm.paths import TINY_MODEL
 from tests.material import FAMILY
 from workers.errors import ModelError, NotFinite
-from workers.kernels.tensors import to_pixels
-from workers.model import Model, bind_unet, is_encoder_of
+from workers.model import Model
+from workers.pair import bind_unet, is_encoder_of
 from workers.session import TensorSpec
 
 FLOAT = "tensor(float)"
@@ -73,32 +73,32 @@ def changed_copy(target: Path, **batch: int) -> Path:
 def test_a_frozen_batch_axis_gives_the_same_mouths(
     tmp_path: Path, model: Model, rng: np.random.Generator, frozen: int
 ) -> None:
-    crops = rng.integers(8, 256, (6, 320, 320, 3), dtype=np.uint8)
+    crops = rng.integers(8, 256, (6, 328, 328, 3), dtype=np.uint8)
     audio = rng.random((6, 32, 16, 16), np.float32)
 
     stubborn = Model.load(changed_copy(tmp_path / "m", unet=frozen, audio_encoder=frozen))
 
-    assert np.array_equal(stubborn.predict(crops, audio), model.predict(crops, audio))
+    assert np.array_equal(stubborn.paint(crops, audio), model.paint(crops, audio))
     windows = rng.random((6, 1, 80, 16), np.float32)
     assert np.array_equal(stubborn.encode(windows), model.encode(windows))
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 25, 32])
 def test_mouths_do_not_depend_on_the_batch(model: Model, rng: np.random.Generator, n: int) -> None:
-    crops = rng.integers(8, 256, (32, 320, 320, 3), dtype=np.uint8)
+    crops = rng.integers(8, 256, (32, 328, 328, 3), dtype=np.uint8)
     audio = rng.random((32, 32, 16, 16), np.float32)
-    whole = model.predict(crops, audio)
+    whole = model.paint(crops, audio)
 
-    parts = [model.predict(crops[k : k + n], audio[k : k + n]) for k in range(0, 32, n)]
+    parts = [model.paint(crops[k : k + n], audio[k : k + n]) for k in range(0, 32, n)]
 
     assert np.array_equal(np.concatenate(parts), whole)
 
 
 def test_nan_in_the_features_is_an_error(model: Model) -> None:
-    crops = np.full((1, 320, 320, 3), 99, np.uint8)
+    crops = np.full((1, 328, 328, 3), 99, np.uint8)
 
     with pytest.raises(NotFinite):
-        model.predict(crops, np.full((1, 32, 16, 16), np.nan, np.float32))
+        model.paint(crops, np.full((1, 32, 16, 16), np.nan, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_a_batch_axis_that_is_frozen_inside_is_found_and_served(
     unet.graph.node[-1].output[0] = "whole"
     unet.graph.node.append(onnx.helper.make_node("Reshape", ["whole", "one"], ["output"]))
     onnx.save(unet, tmp_path / "m" / "b.onnx")
-    crops = rng.integers(8, 256, (3, 320, 320, 3), dtype=np.uint8)
+    crops = rng.integers(8, 256, (3, 328, 328, 3), dtype=np.uint8)
     audio = rng.random((3, 32, 16, 16), np.float32)
 
     stubborn = Model.load(tmp_path / "m")
 
-    assert np.array_equal(stubborn.predict(crops, audio), model.predict(crops, audio))
+    assert np.array_equal(stubborn.paint(crops, audio), model.paint(crops, audio))
 
 
 def test_inputs_of_different_batch_sizes_are_refused(tmp_path: Path) -> None:
@@ -164,16 +164,3 @@ def test_inputs_of_different_batch_sizes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match=r"b.onnx: its inputs have different batch sizes"):
         Model.load(directory)
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_a_batch_can_be_written_straight_into_memory(
-    model: Model, rng: np.random.Generator, n: int
-) -> None:
-    crops = rng.integers(8, 256, (n, 320, 320, 3), dtype=np.uint8)
-    audio = rng.random((n, 32, 16, 16), np.float32)
-    out = np.full((n, 3, 320, 320), -1, np.float32)
-
-    model.predict_into(crops, audio, out)
-
-    assert np.array_equal(to_pixels(out), model.predict(crops, audio))

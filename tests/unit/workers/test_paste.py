@@ -30,20 +30,24 @@ def demo_frame() -> U8:
     return np.asarray(image.resize((1920, 1080), Image.Resampling.LANCZOS))
 
 
-def pasted(frame: U8, box: Box, paste: str, prediction: U8 | None = None) -> U8:
-    """The frame with a mouth in it, by default its own."""
+def pasted(frame: U8, box: Box, paste: str, mouth: U8 | None = None) -> U8:
+    """The frame with a mouth in it, uint8 (320, 320, 3), by default its own."""
     canvas = crop_canvas(frame, box, FAMILY.canvas_px)
-    inner = FAMILY.inner
-    truth = canvas[inner.y0 : inner.y1, inner.x0 : inner.x1]
     everything = Rect(0, 0, frame.shape[1], frame.shape[0])
-    new = truth if prediction is None else prediction
-    return np.asarray(finished(frame, everything, canvas, new, box, paste))[..., :3]
+    return np.asarray(finished(frame, everything, painted(canvas, mouth), box, paste))[..., :3]
 
 
-def finished(patch: U8, at: Rect, canvas: U8, prediction: U8, box: Box, paste: str) -> Image.Image:
+def painted(canvas: U8, mouth: U8 | None = None) -> U8:
+    """A crop, uint8 (328, 328, 3), as a model gives it back: RGBX, with a mouth or its own."""
+    rgbx = np.pad(canvas, [(0, 0), (0, 0), (0, 1)])
+    if mouth is not None:
+        rgbx[4:324, 4:324, :3] = mouth
+    return rgbx
+
+
+def finished(patch: U8, at: Rect, painted: U8, box: Box, paste: str) -> Image.Image:
     """The pixels ``at`` of the frame, as `workers.frames.Finisher` makes them."""
-    mouth = face(canvas, prediction, box.side, paste, FAMILY)
-    return blend(patch, at, mouth, box, paste, FAMILY)
+    return blend(patch, at, face(painted, box.side, paste, FAMILY), box, paste, FAMILY)
 
 
 def part(frame: U8, rect: Rect) -> U8:
@@ -109,10 +113,10 @@ def test_the_hole_is_the_rectangle_that_the_model_was_not_shown(side: int) -> No
 def test_the_feather_is_what_its_plain_reference_says(demo_frame: U8, side: int) -> None:
     box = Box(700, 300, side)
     canvas = crop_canvas(demo_frame, box, FAMILY.canvas_px)
-    prediction = np.ascontiguousarray(canvas[4:324, 4:324][:, ::-1])
-    mouth = face(canvas, prediction, side, "feather", FAMILY)
+    turned = np.ascontiguousarray(canvas[4:324, 4:324][:, ::-1])
+    mouth = face(painted(canvas, turned), side, "feather", FAMILY)
 
-    ours = pasted(demo_frame, box, "feather", prediction)
+    ours = pasted(demo_frame, box, "feather", turned)
 
     rect = changed_rect(box, "feather", FAMILY)
     new = np.asarray(mouth)[..., :3].astype(np.float64)
@@ -164,31 +168,29 @@ def test_masking_the_edges_alone_gives_what_masking_everything_gives(
 
 @pytest.mark.parametrize("side", [40, 96, 131, 182, 300, 328, 601])
 def test_the_hole_is_resized_as_if_with_all_of_its_box(rng: np.random.Generator, side: int) -> None:
-    canvas = rng.integers(0, 256, (328, 328, 3), dtype=np.uint8)
-    prediction = rng.integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    noise = rng.integers(0, 256, (328, 328, 4), dtype=np.uint8)
     hole = hole_rect(side, FAMILY)
 
-    part = face(canvas, prediction, side, "feather", FAMILY)
+    part = face(noise, side, "feather", FAMILY)
 
-    whole = np.asarray(face(canvas, prediction, side, "hard", FAMILY)).astype(int)
+    whole = np.asarray(face(noise, side, "hard", FAMILY)).astype(int)
     differ = np.abs(whole[hole.y0 : hole.y1, hole.x0 : hole.x1] - np.asarray(part))[..., :3]
     assert differ.max() <= 2
     assert (differ > 1).mean() < 1e-3
 
 
 @pytest.mark.parametrize("box", [Box(780, 420, 330), Box(-40, -30, 182), Box(1800, 1000, 330)])
-@pytest.mark.parametrize("n_channels", [3, 4])
 def test_a_hard_mouth_is_the_canvas_resized_and_written_over_the_box(
-    rng: np.random.Generator, demo_frame: U8, box: Box, n_channels: int
+    rng: np.random.Generator, demo_frame: U8, box: Box
 ) -> None:
     """Byte for byte what Pillow's plain calls give."""
-    prediction = rng.integers(0, 256, (320, 320, n_channels), dtype=np.uint8)
+    mouth = rng.integers(0, 256, (320, 320, 3), dtype=np.uint8)
     image = Image.fromarray(crop_canvas(demo_frame, box, FAMILY.canvas_px))
-    image.paste(Image.fromarray(np.ascontiguousarray(prediction[..., :3])), (4, 4))
+    image.paste(Image.fromarray(mouth), (4, 4))
     plain = Image.fromarray(demo_frame)
     plain.paste(image.resize((box.side, box.side), Image.Resampling.BICUBIC), (box.x, box.y))
 
-    assert np.array_equal(pasted(demo_frame, box, "hard", prediction), np.asarray(plain))
+    assert np.array_equal(pasted(demo_frame, box, "hard", mouth), np.asarray(plain))
 
 
 def test_a_mask_is_made_once_for_each_size() -> None:
@@ -200,6 +202,8 @@ def test_a_patch_of_the_frame_gets_the_same_pixels_as_the_frame(demo_frame: U8, 
     box, at = Box(-40, 300, 330), Rect(0, 288, 320, 640)
     canvas = crop_canvas(demo_frame, box, FAMILY.canvas_px)
 
-    patch = np.asarray(finished(part(demo_frame, at), at, canvas, WHITE, box, paste))[..., :3]
+    patch = np.asarray(finished(part(demo_frame, at), at, painted(canvas, WHITE), box, paste))[
+        ..., :3
+    ]
 
     assert np.array_equal(patch, part(pasted(demo_frame, box, paste, WHITE), at))
