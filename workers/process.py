@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from workers import protocol, wire
 from workers.transport import Endpoint, Frame, Waiter, dealer
@@ -23,6 +23,18 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 #: Takes a message and its payloads.
 Handler = Callable[[Any, list[bytes]], None]
+
+
+class Background(Protocol):
+    """Work that goes on behind the loop."""
+
+    fd: int  #: to be read when ``collect`` has something to do
+
+    @property
+    def is_busy(self) -> bool: ...
+
+    def collect(self) -> None:
+        """Answer for what is done."""
 
 
 class WorkerProcess:
@@ -74,26 +86,34 @@ class WorkerProcess:
         ready: protocol.Ready,
         reset: Callable[[], None] = lambda: None,
         tidy: Callable[[], None] = lambda: None,
+        behind: Background | None = None,
     ) -> None:
         """Do what the broker asks, until the parent is gone; ``tidy`` up now and then.
 
         ``ready`` : what a new broker is told.
-        ``reset`` : gives up what the broker before left here; no task is under way.
+        ``reset`` : gives up what the broker before left here, and what is under way ``behind``.
         """
+        waiter = self._waiter if behind is None else self._waiter.with_descriptor(behind.fd)
         while True:
             self._receive(ready, reset)
             while self._tasks:
                 handle(*self._tasks.popleft())
                 self._receive(ready, reset)
-            if time.monotonic() - self._last_beat >= self._heartbeat_s:
+            if behind is not None:
+                behind.collect()
+            # What is behind said how long it may take: beats meanwhile would hide that it hangs.
+            is_idle = behind is None or not behind.is_busy
+            if is_idle and time.monotonic() - self._last_beat >= self._heartbeat_s:
                 self._beat("idle", self._silent_s)
                 tidy()
-            if self._life_fd in self._waiter.wait(self._heartbeat_s):
+            if self._life_fd in waiter.wait(self._heartbeat_s):
                 # The life pipe is never written to: something to read is its end.
                 self._endpoint.close()
                 sys.exit(0)
             if self._endpoint.has_reconnected():
-                self._beat("idle", self._silent_s)  # whoever is there now: we are here
+                # Whoever is there now: we are here, and not for less than was said already.
+                left_s = self._announced_until - time.monotonic()
+                self._beat("reconnected", max(left_s, self._silent_s))
 
     def _receive(self, ready: protocol.Ready, reset: Callable[[], None]) -> None:
         """Queue what has arrived.  A reset overtakes the tasks before it: their broker is dead."""

@@ -59,7 +59,8 @@ class BatchDone:
     batch: int
     slots: list[int] = field(default_factory=list)
     generations: list[int] = field(default_factory=list)
-    busy_ms: float = 0.0
+    busy_ms: float = 0.0  #: of the device
+    idle_ms: float = 0.0  #: of the device before it, though this batch had arrived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,17 +45,16 @@ def is_first() -> bool:
 
 def poison_inference() -> None:
     from workers.inference import InferenceWorker
-    from workers.unet import UNet
 
-    serials = noted_serials(InferenceWorker)
-    paint_into = UNet.paint_into
+    paint = InferenceWorker._paint
 
-    def deadly_paint_into(self: UNet, crops: Any, audio: Any, painted: Any) -> Any:
+    def deadly_paint(self: Any, batch: Any) -> Any:
+        crops = batch.buffers.crops[: batch.n_frames]
         if any(is_poison(crop) for crop in crops):
-            die_of(len(crops), serials)
-        return paint_into(self, crops, audio, painted)
+            die_of(len(crops), batch.task.serials)
+        return paint(self, batch)
 
-    UNet.paint_into = deadly_paint_into
+    InferenceWorker._paint = deadly_paint
 
 
 def poison_compositor() -> None:

@@ -30,7 +30,7 @@ def test_the_farm_is_a_broker_and_its_workers(run_dir: Path, tmp_path: Path) -> 
         f"compositor-{n}" for n in range(3)
     ]
     rings = {spec.name: spec.makes_ring for spec in specs if spec.makes_ring}
-    assert rings == {"inference-0": RingLayout(4, 25, 320 * 320 * 3 * 4)}
+    assert rings == {"inference-0": RingLayout(4, 25, 328 * 328 * 4)}
 
 
 def options_of(spec: ChildSpec) -> dict[str, str]:

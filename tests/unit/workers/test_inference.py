@@ -1,6 +1,9 @@
 """The inference worker by itself: real model and ring, a process that only listens."""
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from workers.arrays import F32, U8, Bools
 from workers.avatar import Bundle
 from workers.features.rows import audio_tensors
 from workers.frames import crops_of
-from workers.inference import InferenceWorker
+from workers.inference import InferenceWorker, warm_sizes
 from workers.model import Model
 from workers.pair import ModelPair
 from workers.protocol import BatchDone, ReleaseSlots, RunBatch, TaskFailed
@@ -57,6 +60,21 @@ class Counting:
         return self._unet.paint_into(crops, audio, painted)
 
 
+class Held(Counting):
+    """A U-Net that computes nothing until it may."""
+
+    def __init__(self, unet: UNet) -> None:
+        super().__init__(unet, unet.provider)
+        self.go = threading.Event()
+        self.held_s = 0.0
+
+    def paint_into(self, crops: U8, audio: F32, painted: U8) -> Bools:
+        begin = time.perf_counter()
+        assert self.go.wait(60)
+        self.held_s += time.perf_counter() - begin
+        return super().paint_into(crops, audio, painted)
+
+
 @pytest.fixture(scope="module")
 def unet() -> UNet:
     return load_unet(ModelPair.find(TINY_MODEL))
@@ -67,6 +85,22 @@ def segment() -> Iterator[Segment]:
     name = segment_name(farm="unittest", what="inference", counter=1)
     with create(name, LAYOUT.total_bytes) as segment:
         yield segment
+
+
+@pytest.fixture
+def writer(segment: Segment) -> RingWriter:
+    return RingWriter(segment, LAYOUT, epoch=1)
+
+
+@contextmanager
+def at_work(
+    process: Listener, unet: UNet | Counting, writer: RingWriter
+) -> Iterator[InferenceWorker]:
+    worker = InferenceWorker(process, unet, writer)  # type: ignore[arg-type]
+    try:
+        yield worker
+    finally:
+        worker.close()
 
 
 @pytest.fixture
@@ -88,8 +122,8 @@ def task(bundle: Bundle, digest: str = "") -> RunBatch:
 @pytest.mark.parametrize(
     ("provider", "size"), [("CPUExecutionProvider", 3), ("CUDAExecutionProvider", BATCH_SIZE)]
 )
-def test_mouths_land_in_the_ring_and_a_gpu_gets_one_batch_size(
-    segment: Segment,
+def test_mouths_land_in_the_ring_and_a_gpu_gets_sizes_that_are_warm(
+    writer: RingWriter,
     model: Model,
     unet: UNet,
     edge_bundle: Bundle,
@@ -98,15 +132,15 @@ def test_mouths_land_in_the_ring_and_a_gpu_gets_one_batch_size(
     size: int,
 ) -> None:
     process, counting = Listener(), Counting(unet, provider)
-    writer = RingWriter(segment, LAYOUT, epoch=1)
-    worker = InferenceWorker(process, counting, writer)  # type: ignore[arg-type]
 
-    worker.handle(task(edge_bundle), [rows.tobytes()])
+    with at_work(process, counting, writer) as worker:
+        worker.handle(task(edge_bundle), [rows.tobytes()])
+        worker.finish()
 
     done = process.done()
     assert (counting.sizes, len(done.slots), done.batch) == ([size], 3, 7)
     wanted = model.paint(crops_of(edge_bundle, range(5, 8)), audio_tensors(rows))
-    assert np.array_equal(slots_read(segment.name, done), wanted)
+    assert np.array_equal(slots_read(writer.name, done), wanted)
 
 
 def slots_read(name: str, done: BatchDone) -> U8:
@@ -119,13 +153,13 @@ def slots_read(name: str, done: BatchDone) -> U8:
 
 
 def test_a_bundle_that_was_replaced_fails_its_job_and_ends_the_batch(
-    segment: Segment, unet: UNet, edge_bundle: Bundle, rows: F32
+    writer: RingWriter, unet: UNet, edge_bundle: Bundle, rows: F32
 ) -> None:
     process = Listener()
-    writer = RingWriter(segment, LAYOUT, epoch=1)
-    worker = InferenceWorker(process, unet, writer)  # type: ignore[arg-type]
 
-    worker.handle(task(edge_bundle, digest="of another one"), [rows.tobytes()])
+    with at_work(process, unet, writer) as worker:
+        worker.handle(task(edge_bundle, digest="of another one"), [rows.tobytes()])
+        worker.finish()
 
     failure, done = process.sent
     assert isinstance(failure, TaskFailed)
@@ -134,16 +168,62 @@ def test_a_bundle_that_was_replaced_fails_its_job_and_ends_the_batch(
 
 
 def test_released_slots_can_be_filled_again(
-    segment: Segment, unet: UNet, edge_bundle: Bundle, rows: F32
+    writer: RingWriter, unet: UNet, edge_bundle: Bundle, rows: F32
 ) -> None:
     process = Listener()
-    writer = RingWriter(segment, LAYOUT, epoch=1)
-    worker = InferenceWorker(process, unet, writer)  # type: ignore[arg-type]
 
-    for _ in range(5):  # more batches than blocks
-        process.sent.clear()
-        worker.handle(task(edge_bundle), [rows.tobytes()])
-        done = process.done()
-        worker.handle(ReleaseSlots(slots=done.slots, generations=done.generations), [])
+    with at_work(process, unet, writer) as worker:
+        for _ in range(5):  # more batches than blocks
+            process.sent.clear()
+            worker.handle(task(edge_bundle), [rows.tobytes()])
+            worker.finish()
+            done = process.done()
+            worker.handle(ReleaseSlots(slots=done.slots, generations=done.generations), [])
 
     assert writer.n_free_blocks == 2
+
+
+def test_the_next_batch_is_gathered_while_one_is_computed(
+    writer: RingWriter, unet: UNet, edge_bundle: Bundle, rows: F32
+) -> None:
+    process, slow = Listener(), Held(unet)
+
+    with at_work(process, slow, writer) as worker:
+        for _ in range(2):
+            worker.handle(task(edge_bundle), [rows.tobytes()])
+        worker.collect()
+        assert process.sent == []
+        assert worker.is_busy
+        slow.go.set()
+        worker.finish()
+
+    first, second = process.sent
+    assert slots_differ(first, second)
+    assert second.idle_ms < 1e3 * slow.held_s  # it had arrived long before
+
+
+def slots_differ(first: BatchDone, second: BatchDone) -> bool:
+    return not set(first.slots) & set(second.slots)
+
+
+def test_a_reset_waits_for_the_batch_under_way_and_says_nothing_of_it(
+    writer: RingWriter, unet: UNet, edge_bundle: Bundle, rows: F32
+) -> None:
+    process, slow = Listener(), Held(unet)
+
+    with at_work(process, slow, writer) as worker:
+        worker.handle(task(edge_bundle), [rows.tobytes()])
+        slow.go.set()
+        worker.reset()
+
+    assert process.sent == []
+    assert writer.n_free_blocks == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"), [(1, [1]), (4, [1, 2, 4]), (25, [1, 2, 4, 8, 16, 25])]
+)
+def test_sizes_to_warm_are_few_and_waste_less_than_half(batch_size: int, sizes: list[int]) -> None:
+    assert warm_sizes(batch_size) == sizes
+    for n in range(1, batch_size + 1):
+        assert next(size for size in sizes if size >= n) < 2 * n
