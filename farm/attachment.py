@@ -9,6 +9,7 @@ detached too, but its client went away by the farm's fault: it keeps its place, 
 from farm.commands import AcceptJob, AttachJob, ForgetFrames, Refuse
 from farm.events import CreditGranted, JobRestored, JobResumed
 from farm.jobs import MAX_CREDIT, NOBODY, Job
+from farm.model_events import know
 from farm.state import FarmState
 
 RETURN_S = 5.0  #: a client whose line broke is back by then: until then its place is its own
@@ -53,11 +54,13 @@ def _longest_away_first(state: FarmState) -> list[tuple[float, Job]]:
 def restore(state: FarmState, event: JobRestored, now: float) -> None:
     """A job of the broker before: accepted once, so no limit refuses it now."""
     state.n_serials += 1
+    know(state, event.model, event.model_bytes)
     job = Job(
         job_id=event.job_id,
         serial=state.n_serials,
         client=NOBODY,
         avatar=event.avatar,
+        model=event.model,
         priority=event.priority,
         deadline=event.deadline,
         detached_since=now,
@@ -76,7 +79,13 @@ def restore(state: FarmState, event: JobRestored, now: float) -> None:
     position = len(state.jobs)
     state.jobs[job.job_id] = job
     state.commands.append(
-        AcceptJob(client=NOBODY, job_id=job.job_id, serial=job.serial, position=position)
+        AcceptJob(
+            client=NOBODY,
+            job_id=job.job_id,
+            serial=job.serial,
+            model=job.model,
+            position=position,
+        )
     )
 
 

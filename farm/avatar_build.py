@@ -22,7 +22,8 @@ from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import Family
 from workers.geometry import Box
-from workers.manifest import COMPILER_VERSION, Manifest, is_avatar_id
+from workers.ids import is_plain_id
+from workers.manifest import COMPILER_VERSION, Manifest
 from workers.quality import DEFAULT_QUALITY
 
 Paste: TypeAlias = Literal["hard", "feather"]
@@ -39,6 +40,7 @@ class BuildOptions:
     paste: Paste = "feather"  #: how mouths are put into frames
     box_order: BoxOrder | None = None  #: of coords.pkl; None: find out
     family: Family = DEMO_FAMILY  #: of the models that will paint
+    model: str = ""  #: id of the one that was trained on it; empty: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ def build_avatar(
     began = time.monotonic()
     target = paths.avatars / avatar_id
     _check_id(avatar_id)
+    if options.model and not is_plain_id(options.model):
+        raise AvatarRefused(f"model {options.model!r}: is no id of a model")
     source = open_source(directory, box_order=options.box_order)
     try:
         _check_target(target, directory)
@@ -109,6 +113,7 @@ def _compile(
                 family=options.family,
                 quality=options.quality,
                 paste=options.paste,
+                model=options.model,
             )
         except ValueError as error:
             raise SourceUnusable(f"{source.directory}: {error}") from error
@@ -124,7 +129,7 @@ def _told(
 
 
 def _check_id(avatar_id: str) -> None:
-    if not is_avatar_id(avatar_id):
+    if not is_plain_id(avatar_id):
         raise AvatarRefused(
             f"{avatar_id!r}: is no id of an avatar; use letters, digits, dots, dashes and"
             " underscores, at most 64, a letter or digit first"
@@ -210,4 +215,5 @@ def _source_version(source: Source, digests: Sequence[str], options: BuildOption
         for path, digest, box in zip(source.frames, digests, source.boxes, strict=True)
     ]
     settings = [READER_VERSION, options.family.name, options.quality, options.paste]
+    settings += [options.model] if options.model else []
     return "sha256:" + hashlib.sha256(json.dumps([settings, templates]).encode()).hexdigest()

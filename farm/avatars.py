@@ -17,7 +17,8 @@ from workers.avatar_compiler import compile_avatar
 from workers.errors import BundleError
 from workers.families import FAMILIES
 from workers.geometry import Box
-from workers.manifest import COMPILER_VERSION, is_avatar_id
+from workers.ids import is_plain_id
+from workers.manifest import COMPILER_VERSION
 
 DEMO_ID = "demo"
 DEMO_SOURCE_VERSION = f"drawing {DRAWING_VERSION}"
@@ -36,7 +37,7 @@ def find_avatar(name: str, paths: Paths, *, on_template: Callable[[], None]) -> 
     ``on_template`` is called for each template frame drawn, when a built-in avatar is first used.
     Raises UnknownAvatar and BundleError.
     """
-    if is_avatar_id(name) and (paths.avatars / name / MANIFEST).exists():
+    if is_plain_id(name) and (paths.avatars / name / MANIFEST).exists():
         return Bundle(paths.avatars / name)
     if name in DRAWN:
         return _drawn_bundle(name, paths.drawn_avatar(name), on_template)
@@ -50,7 +51,7 @@ def avatar_ids(paths: Paths) -> list[str]:
     """Every id ``find_avatar`` knows: ``demo``, the other built-in ones, those the user built."""
     names = sorted(path.parent.name for path in paths.avatars.glob(f"*/{MANIFEST}"))
     # What a build that was killed left is hidden behind a dot, which no id begins with.
-    return [*DRAWN, *(name for name in names if is_avatar_id(name) and name not in DRAWN)]
+    return [*DRAWN, *(name for name in names if is_plain_id(name) and name not in DRAWN)]
 
 
 def _drawn_bundle(avatar_id: str, directory: Path, on_template: Callable[[], None]) -> Bundle:

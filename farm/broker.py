@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from farm import commands as todo
 from farm import events as happened
@@ -22,10 +23,14 @@ from farm.client_desk import ClientDesk
 from farm.control import Control, SupervisorGone
 from farm.durable import Durable, Keeper, NotDurable
 from farm.ended_jobs import EndedJobs
+from farm.feature_cache import FeatureCache
 from farm.job_desk import JobDesk
 from farm.journal import JournalFailed
+from farm.model_catalog import ModelCatalog
+from farm.model_desk import ModelDesk
 from farm.outbox import Outbox
 from farm.paths import Paths
+from farm.places import Capacity
 from farm.restorer import Restorer
 from farm.scheduler import Scheduler
 from farm.state import Limits
@@ -55,7 +60,10 @@ class Broker:
         control: Control,
         life_fd: int,
         catalog: Catalog,
+        models: ModelCatalog,
         limits: Limits,
+        capacity: Capacity,
+        feature_cache_bytes: int,
         keeper: Keeper,
         keep_s: float,
         expected: dict[str, int],
@@ -66,14 +74,18 @@ class Broker:
         self._life_fd = life_fd
         self._waiter = Waiter(clients, workers, control.fd, life_fd)
         self._deaf_waiter = Waiter(workers, control.fd, life_fd)
-        self._scheduler = Scheduler(limits)
-        self._desk = WorkerDesk(workers, epoch)
+        self._scheduler = Scheduler(limits, capacity)
         self._expected = Counter(expected)
         self._server = server
         self._epoch = epoch
         self._begin = time.monotonic()
         self._events: deque[happened.Event] = deque()
         self._outbox = Outbox(clients)
+        self._models = ModelDesk(
+            models, outbox=self._outbox, state=self._scheduler.state, events=self._events
+        )
+        self._features = FeatureCache(feature_cache_bytes)
+        self._desk = WorkerDesk(workers, epoch, self._models, self._features)
         self._jobs = JobDesk(
             keeper=keeper,
             state=self._scheduler.state,
@@ -90,6 +102,7 @@ class Broker:
             state=self._scheduler.state,
             events=self._events,
             jobs=self._jobs,
+            models=self._models,
             settle=self._settle,
             welcome=client_side.Welcome(
                 server=server,
@@ -105,6 +118,7 @@ class Broker:
         self._restorer = Restorer(
             keeper=keeper,
             catalog=catalog,
+            models=models,
             jobs=self._jobs,
             events=self._events,
             settle=self._settle,
@@ -259,7 +273,7 @@ class Broker:
     # Commands.
 
     def _carry_out(self, command: todo.Command) -> None:
-        if self._jobs.carry_out(command):
+        if self._models.carry_out(command) or self._jobs.carry_out(command):
             return
         match command:
             case todo.KeepResult():
@@ -271,7 +285,8 @@ class Broker:
             case todo.Drained():
                 self._has_drained = True
             case _:
-                self._desk.pass_on(command, self._jobs.stores)
+                if (event := self._desk.pass_on(command, self._jobs.stores)) is not None:
+                    self._events.append(event)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -287,6 +302,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     config = json.loads(arguments.config_json)
     die_with_parent()
+    paths = Paths(data=arguments.data, cache=arguments.cache)
     known = {key: config["limits"][key] for key in Limits.__dataclass_fields__}
     try:
         keeper = _keeper(arguments.state_dir, config["journal"])
@@ -304,8 +320,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         workers=workers,
         control=Control(arguments.control_fd),
         life_fd=arguments.life_fd,
-        catalog=Catalog(Paths(data=arguments.data, cache=arguments.cache)),
+        catalog=Catalog(paths),
+        models=ModelCatalog(paths, config["model"]["directory"]),
         limits=Limits(**known),
+        capacity=_capacity(config["models"]),
+        feature_cache_bytes=config["audio"]["feature_cache_mb"] * 1_000_000,
         keeper=keeper,
         keep_s=config["journal"]["keep_s"],
         expected=config["workers"],
@@ -315,6 +334,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     broker.run()
     workers.close()
     keeper.close()
+
+
+def _capacity(config: dict[str, Any]) -> Capacity:
+    return Capacity(
+        memory_bytes=config["memory_mb"] * 1_000_000,
+        max_loaded=config["max_loaded"],
+        eviction=config["eviction"],
+        idle_unload_s=config["idle_unload_s"],
+        assignment=config["assignment"],
+        pinned=frozenset(config["pinned"]),
+        devices={model: tuple(names) for model, names in config["devices"].items()},
+        load_s=config["load_s"],
+    )
 
 
 def _keeper(state_dir: Path | None, config: dict[str, int]) -> Keeper:

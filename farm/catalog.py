@@ -7,7 +7,7 @@ from farm.errors import UnknownAvatar
 from farm.paths import Paths
 from workers.avatar import MANIFEST, Bundle
 from workers.errors import BundleError
-from workers.manifest import is_avatar_id
+from workers.ids import is_plain_id
 
 MAX_OPEN = 64  #: an open bundle costs four descriptors, and the disk space of one replaced since
 
@@ -24,7 +24,7 @@ class Catalog:
 
     def find(self, avatar_id: str) -> Bundle:
         """An avatar's bundle.  Raises UnknownAvatar and BundleError."""
-        if not is_avatar_id(avatar_id):
+        if not is_plain_id(avatar_id):
             raise UnknownAvatar(f"{avatar_id[:64]!r}: is no id of an avatar")
         directory = self._paths.avatars / avatar_id
         try:

@@ -27,13 +27,14 @@ import numpy as np
 
 from farm import protocol
 from farm.errors import BadRequest, FarmError
-from farm.job_errors import FarmLost, JobFailed, JobRefused
+from farm.farm_models import FarmModels
+from farm.job_errors import FarmLost, JobFailed, JobRefused, ModelRefused
 from farm.joiner import Joiner, TemplateCache
 from farm.media.audio import open_speech
 from farm.remote_job import RemoteJob
 from workers import wire
 from workers.arrays import F32
-from workers.manifest import is_avatar_id
+from workers.ids import is_plain_id
 from workers.transport import Endpoint, Waiter, dealer
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "JobFailed",
     "JobRefused",
     "JobSpec",
+    "ModelRefused",
     "NoAnswer",
     "NoFarm",
     "RemoteJob",
@@ -71,6 +73,7 @@ class JobSpec:
 
     audio: AudioSource  #: path, samples (float32 at 16 kHz, mono), or pieces of samples
     avatar: str = "demo"
+    model: str | None = None  #: an id; None: the avatar's own, else the farm's default
     job_id: str | None = None  #: yours to choose; None: a random one
     priority: int = 0  #: higher goes first
     deadline_s: float | None = None  #: give up after so long
@@ -99,10 +102,11 @@ class Client:
         self._awaited: tuple[type, ...] = ()
         self._asked_about = ""
         self._templates = TemplateCache()
+        self.models = FarmModels(self)
         self.is_closed = False
         self.last_heard = self._last_tried = time.monotonic()
         try:
-            self.welcome: protocol.Welcome = self._ask(HELLO, protocol.Welcome, connect_timeout_s)
+            self.welcome: protocol.Welcome = self.ask(HELLO, protocol.Welcome, connect_timeout_s)
         except NoAnswer:
             self.close()
             raise NoFarm(f"{endpoint}: no farm answers within {connect_timeout_s:g} s") from None
@@ -115,8 +119,10 @@ class Client:
         job_id = spec.job_id if spec.job_id is not None else secrets.token_hex(8)
         if not protocol.JOB_ID.fullmatch(job_id):
             raise BadRequest(f"job id {job_id!r}: must be 1..128 letters, digits, spaces or .:@_+-")
-        if not is_avatar_id(spec.avatar):
+        if not is_plain_id(spec.avatar):
             raise BadRequest(f"avatar {spec.avatar!r}: is no id of an avatar")
+        if spec.model is not None and not is_plain_id(spec.model):
+            raise BadRequest(f"model {spec.model!r}: is no id of a model")
         if job_id in self._jobs:
             raise BadRequest(f"job {job_id!r} is running already")
         job = self._jobs[job_id] = RemoteJob(
@@ -124,6 +130,7 @@ class Client:
             pieces_of(spec.audio),
             job_id=job_id,
             avatar=spec.avatar,
+            model=spec.model or "",
             priority=spec.priority,
             deadline_s=spec.deadline_s,
             quality=spec.quality,
@@ -148,13 +155,13 @@ class Client:
 
     def farm_status(self, timeout_s: float = 5.0) -> protocol.FarmReport:
         """The farm's own state."""
-        report: protocol.FarmReport = self._ask(protocol.Status(), protocol.FarmReport, timeout_s)
+        report: protocol.FarmReport = self.ask(protocol.Status(), protocol.FarmReport, timeout_s)
         return report
 
     def job_status(self, job_id: str, timeout_s: float = 5.0) -> protocol.JobReport:
         """A job's state; its position counts the jobs ahead.  Raises JobRefused for an unknown."""
         question = protocol.Status(job_id=job_id)
-        report: protocol.JobReport = self._ask(question, protocol.JobReport, timeout_s, job_id)
+        report: protocol.JobReport = self.ask(question, protocol.JobReport, timeout_s, job_id)
         return report
 
     def cancel(self, job_id: str, timeout_s: float = 5.0) -> None:
@@ -162,7 +169,7 @@ class Client:
         if job_id in self._jobs:
             self._jobs[job_id].cancel()  # its iterator hears of it
         else:
-            self._ask(protocol.Cancel(job_id=job_id), protocol.Cancelled, timeout_s, job_id)
+            self.ask(protocol.Cancel(job_id=job_id), protocol.Cancelled, timeout_s, job_id)
 
     def close(self) -> None:
         """Cancel what runs and hang up."""
@@ -185,7 +192,28 @@ class Client:
     ) -> None:
         self.close()
 
-    # For RemoteJob.
+    # For RemoteJob and FarmModels.
+
+    def ask(self, question: object, answer: type, timeout_s: float, job_id: str = "") -> Any:
+        """Ask, and wait for the answer.  Raises NoAnswer, JobRefused and ModelRefused."""
+        refusals = [protocol.Error, protocol.ModelAnswer, *([protocol.Failed] if job_id else [])]
+        self._awaited, self._asked_about = (answer, *refusals), job_id
+        self._answers.clear()
+        self.send(question)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.pump(min(left_s, 0.5))
+                if self._answers:
+                    said = self._answers.popleft()
+                    if isinstance(said, protocol.ModelAnswer) and said.code:
+                        raise ModelRefused(said)
+                    if isinstance(said, answer):
+                        return said
+                    raise JobRefused(said)
+        finally:
+            self._awaited = ()
+        raise NoAnswer(f"{self.url}: no answer within {timeout_s:g} s")
 
     def send(self, message: object, *payloads: bytes) -> None:
         self._endpoint.send([wire.encode(message, protocol.VERSION), *payloads])
@@ -248,25 +276,6 @@ class Client:
             elif job_id in self._jobs:
                 self._jobs[job_id].take(message, payloads)
         return n
-
-    def _ask(self, question: object, answer: type, timeout_s: float, job_id: str = "") -> Any:
-        """Ask, and wait for the answer.  Raises NoAnswer, JobRefused."""
-        refusals = (protocol.Error, protocol.Failed) if job_id else (protocol.Error,)
-        self._awaited, self._asked_about = (answer, *refusals), job_id
-        self._answers.clear()
-        self.send(question)
-        deadline = time.monotonic() + timeout_s
-        try:
-            while (left_s := deadline - time.monotonic()) > 0:
-                self.pump(min(left_s, 0.5))
-                if self._answers:
-                    said = self._answers.popleft()
-                    if isinstance(said, answer):
-                        return said
-                    raise JobRefused(said)
-        finally:
-            self._awaited = ()
-        raise NoAnswer(f"{self.url}: no answer within {timeout_s:g} s")
 
 
 def pieces_of(audio: AudioSource) -> Iterator[F32]:

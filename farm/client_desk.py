@@ -7,16 +7,18 @@ before the turn's promises are kept: words wait until they are flushed.
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from farm import events as happened
 from farm import protocol
 from farm.allowance import Allowance, cost
 from farm.catalog import Catalog
-from farm.errors import UnknownAvatar
+from farm.errors import UnknownAvatar, UnknownModel
 from farm.job_desk import STORAGE_RETRY_S, JobDesk
 from farm.job_store import JobStore
 from farm.jobs import NOBODY, Job
+from farm.model_desk import ModelDesk
 from farm.open_rules import refusal, refused_line
 from farm.outbox import Outbox
 from farm.state import FarmState
@@ -37,6 +39,7 @@ class ClientDesk:
         state: FarmState,
         events: deque[happened.Event],
         jobs: JobDesk,
+        models: ModelDesk,
         settle: Callable[[], None],
         welcome: protocol.Welcome,
         farm_report: Callable[[], protocol.FarmReport],
@@ -51,6 +54,7 @@ class ClientDesk:
         self._state = state
         self._events = events
         self._jobs = jobs
+        self._models = models
         self._settle = settle
         self._welcome = welcome
         self._farm_report = farm_report
@@ -105,6 +109,13 @@ class ClientDesk:
                 self._resume(client, message)
             case protocol.Audio() | protocol.End():
                 self._hear(client, message, payloads)
+            case (
+                protocol.ListModels()
+                | protocol.ModelStatus()
+                | protocol.LoadModel()
+                | protocol.UnloadModel()
+            ):
+                self._models.answer(client, message)
 
     def _credit(self, client: bytes, credit: protocol.Credit) -> None:
         if credit.frames < (0 if credit.next_frame is not None else 1):
@@ -148,18 +159,22 @@ class ClientDesk:
             if (reason := refusal(wanted)) is not None:
                 raise wire.WireError("BAD_MESSAGE", reason)
             bundle = self._catalog.find(wanted.avatar)
+            model = self._models.find(wanted.model or bundle.manifest.model)
         except wire.WireError as error:
             self._refuse(client, wanted, error.code, str(error))
             return
         except UnknownAvatar as error:
             self._refuse(client, wanted, "UNKNOWN_AVATAR", str(error))
             return
+        except UnknownModel as error:
+            self._refuse(client, wanted, "UNKNOWN_MODEL", str(error))
+            return
         except BundleError as error:
             self._refuse(client, wanted, "BAD_BUNDLE", str(error))
             return
-        store = JobStore(wanted, bundle)
+        store = JobStore(replace(wanted, model=model.model), bundle)
         if not self._finds_it_again(client, store):
-            self._begin(client, store)
+            self._begin(client, store, model.file_bytes)
 
     def _finds_it_again(self, client: bytes, store: JobStore) -> bool:
         """The same open once more: go on with the job, or say how it ended."""
@@ -191,7 +206,7 @@ class ClientDesk:
             return True
         return not self._outbox.reaches(job.client)
 
-    def _begin(self, client: bytes, store: JobStore) -> None:
+    def _begin(self, client: bytes, store: JobStore, model_bytes: int) -> None:
         wanted = store.opened
         if (full := self._jobs.no_room()) and wanted.job_id not in self._state.jobs:
             self._refuse(client, wanted, "STORAGE", full, retry_after_s=STORAGE_RETRY_S)
@@ -203,6 +218,8 @@ class ClientDesk:
                 client=client,
                 job_id=wanted.job_id,
                 avatar=wanted.avatar,
+                model=wanted.model,
+                model_bytes=model_bytes,
                 credit=wanted.credit,
                 priority=wanted.priority,
                 deadline=None if wanted.deadline_s is None else now + wanted.deadline_s,

@@ -11,6 +11,7 @@ class AcceptJob:
     client: bytes
     job_id: str
     serial: int
+    model: str
     position: int  #: jobs ahead of it
 
 
@@ -50,6 +51,7 @@ class EncodeSpan:
     worker: bytes
     job_id: str
     serial: int
+    model: str
     span: int
 
 
@@ -60,6 +62,7 @@ class Run:
     job_id: str
     serial: int  #: of the job: an id may be used again, a serial never is
     avatar: str
+    model: str
     frames: range
 
 
@@ -67,6 +70,7 @@ class Run:
 class RunBatch:
     worker: bytes
     batch: int
+    model: str  #: of all its runs
     runs: tuple[Run, ...]
 
 
@@ -134,6 +138,28 @@ class FinishJob:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    worker: bytes
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadModel:
+    worker: bytes
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerModel:
+    """To who wanted a model in memory, or out of it."""
+
+    client: bytes
+    model: str
+    code: str = ""  #: empty: it is done
+    message: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillWorker:
     """It was silent for longer than it said it would be."""
@@ -160,6 +186,9 @@ Command: TypeAlias = (
     | SendFrames
     | ForgetFrames
     | FinishJob
+    | LoadModel
+    | UnloadModel
+    | AnswerModel
     | KillWorker
     | Drained
 )

@@ -4,106 +4,37 @@ configs/farm.toml holds every key with its unit, range and reason; loaded, it eq
 This file reads no environment and opens nothing but the file it is given.
 """
 
-import ipaddress
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from farm.config_rules import (
+    MAX_SOCKET_PATH_BYTES,
+    absolute_path,
+    client_url,
+    device_name,
+    device_names,
+    devices_by_id,
+    ids,
+    one_of,
+    path_text,
+    seconds,
+    socket_path_bytes,
+    whole,
+    words_by_name,
+    yes_or_no,
+)
 from farm.errors import BadRequest
+from workers.devices import PRECISIONS
 
-MAX_SOCKET_PATH_BYTES = 107
-"""sockaddr_un.sun_path is 108 bytes with its closing zero (unix(7))."""
 MAX_SHOWN = 200
 """Characters of a wrong value that a message quotes."""
 
 
 class BadConfig(BadRequest):
     """The configuration cannot be used; the message names file, key, value and what is allowed."""
-
-
-Rule: TypeAlias = Callable[[object], str]
-"""What is wrong with a value, as the end of a sentence; empty when nothing is."""
-
-
-def whole(least: int, most: int) -> Rule:
-    """An integer in a range.  A bool is none, although Python thinks so."""
-
-    def complaint(value: object) -> str:
-        is_fine = type(value) is int and least <= value <= most
-        return "" if is_fine else f"must be a whole number, {least}..{most}"
-
-    return complaint
-
-
-def seconds(least: float, most: float) -> Rule:
-    """A number in a range; TOML's nan and inf are in none."""
-
-    def complaint(value: object) -> str:
-        is_fine = type(value) in (int, float) and least <= value <= most  # type: ignore[operator]
-        return "" if is_fine else f"must be a number of seconds, {least:g}..{most:g}"
-
-    return complaint
-
-
-def yes_or_no(value: object) -> str:
-    return "" if isinstance(value, bool) else "must be true or false"
-
-
-def one_of(*words: str) -> Rule:
-    def complaint(value: object) -> str:
-        return "" if value in words else f"must be one of {', '.join(words)}"
-
-    return complaint
-
-
-def path_text(value: object) -> str:
-    is_fine = isinstance(value, str) and "\0" not in value
-    return "" if is_fine else "must be a path"
-
-
-def absolute_path(value: object) -> str:
-    is_fine = isinstance(value, str) and "\0" not in value and (not value or value[0] == "/")
-    return "" if is_fine else "must be an absolute path, or empty for the default"
-
-
-def client_url(value: object) -> str:
-    if value == "":
-        return ""  # the default
-    scheme, _, address = value.partition("://") if isinstance(value, str) else ("", "", "")
-    match scheme:
-        case "ipc":
-            return _ipc_complaint(address)
-        case "tcp":
-            return _tcp_complaint(address)
-    return "must be a URL: ipc:///PATH or tcp://127.0.0.1:PORT"
-
-
-def _ipc_complaint(path: str) -> str:
-    # Neither "*" nor "@name": nobody could find the one, and anybody may connect to the other.
-    if not path.startswith("/") or path.endswith("/") or "\0" in path:
-        return "must be ipc:// and the absolute path of a socket"
-    n_bytes = socket_path_bytes(path)
-    if n_bytes > MAX_SOCKET_PATH_BYTES:
-        return f"is a path of {n_bytes} bytes: must be at most {MAX_SOCKET_PATH_BYTES}"
-    return ""
-
-
-def _tcp_complaint(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        return "must end in a port, 1..65535"
-    try:
-        is_loopback = ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    # Until connections are encrypted and clients have keys, the machine is the border.
-    return "" if is_loopback else "must be on 127.0.0.1: TCP from elsewhere would be unencrypted"
-
-
-def socket_path_bytes(path: str) -> int:
-    return len(path.encode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +50,24 @@ class ModelSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsSection:
+    preload: Annotated[tuple[str, ...], ids] = ("default",)
+    pinned: Annotated[tuple[str, ...], ids] = ()
+    memory_mb: Annotated[int, whole(0, 16_777_216)] = 0
+    max_loaded: Annotated[int, whole(0, 64)] = 0
+    eviction: Annotated[str, one_of("lru", "lfu")] = "lru"
+    idle_unload_s: Annotated[float, seconds(0, 31_536_000)] = 0.0
+    load_s: Annotated[float, seconds(1, 3600)] = 300.0
+    assignment: Annotated[str, one_of("spread", "round-robin", "least-loaded")] = "spread"
+    devices: Annotated[dict[str, tuple[str, ...]], devices_by_id] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceSection:
+    devices: Annotated[tuple[str, ...], device_names] = ("auto",)
+    precision: Annotated[str, one_of(*PRECISIONS)] = "fp32"
+    allow_cpu_fallback: Annotated[bool, yes_or_no] = False
+    provider_options: Annotated[dict[str, str], words_by_name] = field(default_factory=dict)
     batch_size: Annotated[int, whole(1, 64)] = 8
     ring_blocks: Annotated[int, whole(2, 64)] = 4
     threads: Annotated[int, whole(0, 64)] = 0
@@ -128,6 +76,8 @@ class InferenceSection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioSection:
     workers: Annotated[int, whole(1, 16)] = 1
+    device: Annotated[str, device_name] = "cpu"
+    feature_cache_mb: Annotated[int, whole(0, 65_536)] = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +117,7 @@ class FarmConfig:
 
     farm: FarmSection = field(default_factory=FarmSection)
     model: ModelSection = field(default_factory=ModelSection)
+    models: ModelsSection = field(default_factory=ModelsSection)
     inference: InferenceSection = field(default_factory=InferenceSection)
     audio: AudioSection = field(default_factory=AudioSection)
     compositors: CompositorsSection = field(default_factory=CompositorsSection)
@@ -248,7 +199,8 @@ def _with_keys(section: Any, name: str, table: Mapping[str, object], source: str
         kind, rule = get_args(hints[key])
         if complaint := rule(value):
             raise BadConfig(f"{name}.{key} = {_shown(value)} in {source}: {complaint}")
-        values[key] = kind(value)
+        # tuple[str, ...] cannot be called on what was checked already; tuple can.
+        values[key] = (get_origin(kind) or kind)(value)
     return replace(section, **values)
 
 

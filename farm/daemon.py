@@ -20,6 +20,7 @@ from farm import systemd
 from farm.children import child_specs
 from farm.config import BadConfig, Endpoints, FarmConfig, endpoints
 from farm.errors import FarmError
+from farm.gpus import n_usable_gpus
 from farm.paths import Paths
 from farm.profiling import NO_PROFILING, Profiling
 from farm.restart import END_SIGNALS, Orders, Phase
@@ -68,7 +69,8 @@ def run(
     urls = endpoints(config, run_dir)
     state_dir = Path(config.farm.state_dir) if config.farm.state_dir else paths.state
     paths = replace(paths, state=state_dir)
-    specs = child_specs(config, paths, urls, n_cores=len(os.sched_getaffinity(0)))
+    n_cores = len(os.sched_getaffinity(0))
+    specs = child_specs(config, paths, urls, n_cores=n_cores, n_gpus=n_usable_gpus(environment))
     make_private(run_dir, "farm.run_dir")
     if state_dir is not None:
         make_private(state_dir, "farm.state_dir")

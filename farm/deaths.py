@@ -7,6 +7,7 @@ from collections import deque
 
 from farm.commands import Lease
 from farm.hands import Worker
+from farm.model_events import blame_loads
 from farm.state import FarmState
 from farm.suspects import MAX_DEATHS_ALONE
 
@@ -19,6 +20,7 @@ def remove_worker(state: FarmState, identity: bytes) -> None:
     if worker is None:
         return
     jobs = state.by_serial()
+    blame_loads(state, worker)
     for serial, span in sorted(worker.spans):
         if job := jobs.get(serial):
             job.spans_again.append(span)

@@ -22,12 +22,15 @@ from farm.commands import (
 )
 from farm.hands import LEASES_A_MESSAGE, Worker
 from farm.jobs import MAX_CREDIT, NOBODY, FrameState, Job, JobState
+from farm.placing import assign_places
 from farm.state import FarmState
+from farm.turns import by_turn
 
 SAMPLES_PER_FRAME = 640  # 16 kHz at 25 frames a second
 FRAMES_PER_SPAN = 32  # windows of one encoder call, one a frame
 AUDIO_AHEAD_FRAMES = 750  #: 30 s of speech may arrive before its frames leave: 1.9 MB a job
 ALWAYS_OPEN_FRAMES = 8  #: of each job, however much its client's other jobs cost
+HOLD_S = 0.05  #: a span takes 5 to 10 ms; an audio worker that hangs must not hold up the device
 AUDIO_GRANT_SAMPLES = 16_000  #: a grant below this is not worth a message
 
 
@@ -35,6 +38,7 @@ def assign(state: FarmState) -> None:
     """Hand out spans, batches, slots and frames, as far as hands, windows and credits go."""
     _send(state)
     _listen(state)
+    assign_places(state)
     _assign_spans(state)
     _assign_batches(state)
     _assign_leases(state)
@@ -93,16 +97,24 @@ def _assign_spans(state: FarmState) -> None:
     for worker in sorted(state.workers.values(), key=lambda worker: len(worker.spans)):
         while worker.can_take_span and (found := _next_span(state, worker)):
             job, span = found
-            worker.spans.add((job.serial, span))
+            worker.spans[job.serial, span] = job.model
             state.commands.append(
-                EncodeSpan(worker=worker.identity, job_id=job.job_id, serial=job.serial, span=span)
+                EncodeSpan(
+                    worker=worker.identity,
+                    job_id=job.job_id,
+                    serial=job.serial,
+                    model=job.model,
+                    span=span,
+                )
             )
 
 
 def _next_span(state: FarmState, worker: Worker) -> tuple[Job, int] | None:
     if state.is_trying(worker):
         return None
-    for job in _by_turn(state):
+    for job in by_turn(state):
+        if not worker.is_ready_for(job.model):
+            continue
         if job.spans_again:  # suspects, all of them
             return (job, job.spans_again.pop(0)) if worker.is_idle else None
         reach = job.next_sent + state.window_frames + 2 * FRAMES_PER_SPAN
@@ -112,48 +124,33 @@ def _next_span(state: FarmState, worker: Worker) -> tuple[Job, int] | None:
     return None
 
 
-def _by_turn(state: FarmState) -> list[Job]:
-    """Priority first, then the earliest deadline, then the client and job that waited longest.
-
-    Nothing is begun for a client that went away; one that lost its job by our fault comes last.
-    """
-    never = float("inf")
-    wanted = [job for job in state.jobs.values() if job.client != NOBODY or job.is_restored]
-    client_turns: dict[bytes, int] = {}
-    for job in wanted:
-        client_turns[job.client] = max(job.last_turn, client_turns.get(job.client, 0))
-    return sorted(
-        wanted,
-        key=lambda job: (
-            job.is_restored,
-            -job.priority,
-            never if job.deadline is None else job.deadline,
-            client_turns[job.client],
-            job.last_turn,
-            job.serial,
-        ),
-    )
-
-
 def _assign_batches(state: FarmState) -> None:
     idle_first = sorted(state.workers.values(), key=lambda worker: len(worker.batches))
     for worker in idle_first:
         while worker.can_take_batch and (runs := _form_batch(state, worker)):
             state.n_batches += 1
             worker.batches[state.n_batches] = runs
+            worker.held_since = None
+            model = state.models[runs[0].model]
+            model.n_frames += sum(len(run.frames) for run in runs)
+            model.last_used = state.now
             state.commands.append(
-                RunBatch(worker=worker.identity, batch=state.n_batches, runs=runs)
+                RunBatch(
+                    worker=worker.identity, batch=state.n_batches, model=model.model, runs=runs
+                )
             )
 
 
 def _form_batch(state: FarmState, worker: Worker) -> tuple[Run, ...]:
-    """Suspects of the job whose turn it is, or frames of all jobs in turn."""
+    """Suspects of the job whose turn it is, or frames of all jobs of one model in turn."""
     if state.is_trying(worker):
         return ()
     room = worker.batch_size
     full = state.full_clients()
     chosen: list[tuple[Job, list[int]]] = []
-    for job in _by_turn(state):
+    for job in by_turn(state):
+        if not worker.is_ready_for(job.model) or (chosen and job.model != chosen[0][0].model):
+            continue
         if suspects := _waiting_suspects(state, job):
             if not chosen:
                 return _dispatch(state, [(job, suspects)]) if worker.is_idle else ()
@@ -165,9 +162,21 @@ def _form_batch(state: FarmState, worker: Worker) -> tuple[Run, ...]:
             room -= len(frames)
         if room == 0:
             break
-    if room > 0 and worker.batches:
+    if room > 0 and (worker.batches or _is_held(state, worker, chosen)):
         return ()  # a part-filled batch only keeps an idle device busy
     return _dispatch(state, chosen)
+
+
+def _is_held(state: FarmState, worker: Worker, chosen: list[tuple[Job, list[int]]]) -> bool:
+    """Whether a batch that is not full waits a moment: speech is being encoded that may fill it."""
+    if not chosen:
+        return False
+    model = chosen[0][0].model
+    if not any(model in other.spans.values() for other in state.workers.values()):
+        return False
+    if worker.held_since is None:
+        worker.held_since = state.now
+    return state.now - worker.held_since < HOLD_S
 
 
 def _waiting_suspects(state: FarmState, job: Job) -> list[int]:
@@ -185,7 +194,7 @@ def _dispatch(state: FarmState, chosen: list[tuple[Job, list[int]]]) -> tuple[Ru
             job.move_frame(frame, "dispatch")
         job.next_frame = max(job.next_frame, frames[-1] + 1)
     return tuple(
-        Run(job_id=job.job_id, serial=job.serial, avatar=job.avatar, frames=run)
+        Run(job_id=job.job_id, serial=job.serial, avatar=job.avatar, model=job.model, frames=run)
         for job, frames in chosen
         for run in _runs(frames)
     )

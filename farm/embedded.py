@@ -6,6 +6,7 @@ farm and everything it holds go too.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from farm import daemon
 from farm.config import FarmConfig, endpoints, load_config, with_overrides
 from farm.errors import FarmError
-from farm.paths import Paths
+from farm.paths import Paths, user_paths
 
 if TYPE_CHECKING:
     from farm.client import Client
+
+_OF_A_WORKER = re.compile(r"farm: [a-z]+-[0-9]+: ")
 
 START_S = 120.0  #: a large model, a cold GPU
 STOP_S = 15.0
@@ -41,12 +44,12 @@ def embedded_farm(bundle: Path, overrides: dict[str, Any]) -> Iterator["Client"]
     # Short: a socket's path ends at 107 bytes, and TMPDIR may be long.
     with tempfile.TemporaryDirectory(prefix="lipfarm-", dir="/tmp") as place:
         root = Path(place)
-        paths = Paths(data=root / "data", cache=root / "cache")
+        paths = Paths(data=root / "data", cache=user_paths().cache)
         paths.avatars.mkdir(parents=True)
         (paths.avatars / "avatar").symlink_to(bundle.resolve())
         keys = {**overrides, "farm.run_dir": str(root / "run")}
         life, ours = os.pipe()
-        process = _spawn(root, keys, life)
+        process = _spawn(root, paths, keys, life)
         os.close(life)
         try:
             with _connected(process, keys, root) as client:
@@ -56,8 +59,9 @@ def embedded_farm(bundle: Path, overrides: dict[str, Any]) -> Iterator["Client"]
             _wait(process)
 
 
-def _spawn(root: Path, keys: dict[str, Any], life: int) -> "subprocess.Popen[bytes]":
-    argument = json.dumps({"keys": keys, "root": str(root), "life_fd": life})
+def _spawn(root: Path, paths: Paths, keys: dict[str, Any], life: int) -> "subprocess.Popen[bytes]":
+    places = {"data": str(paths.data.absolute()), "cache": str(paths.cache.absolute())}
+    argument = json.dumps({"keys": keys, "life_fd": life, **places})
     with open(root / "log", "wb") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "farm.embedded", argument],
@@ -110,8 +114,11 @@ def _require_alive(process: "subprocess.Popen[bytes]", root: Path) -> None:
 
 
 def _last_line(root: Path) -> str:
+    """What went wrong: a worker's own words, if it had any, say more than that it ended."""
     lines = (root / "log").read_text(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("farm: ") if lines else "it said nothing"
+    of_workers = [line for line in lines if _OF_A_WORKER.match(line)]
+    said = (of_workers or lines or ["it said nothing"])[-1]
+    return said.removeprefix("farm: ")
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> None:
@@ -129,8 +136,7 @@ def _config(keys: dict[str, Any]) -> FarmConfig:
 def main() -> int:
     """The farm's own process."""
     given = json.loads(sys.argv[1])
-    root = Path(given["root"])
-    paths = Paths(data=root / "data", cache=root / "cache")
+    paths = Paths(data=Path(given["data"]), cache=Path(given["cache"]))
     try:
         return daemon.run(_config(given["keys"]), paths, life_fd=given["life_fd"])
     except Exception as error:  # noqa: BLE001 - the last line of the log is what the caller shows

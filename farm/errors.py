@@ -35,6 +35,10 @@ class UnknownAvatar(BadRequest):
     """No avatar has that id, and no bundle is at that path."""
 
 
+class UnknownModel(BadRequest):
+    """The farm has no model of that id."""
+
+
 class SourceUnusable(BadRequest):
     """What an avatar is to be built from lacks something or contradicts itself."""
 

@@ -9,6 +9,8 @@ class JobOpened:
     client: bytes
     job_id: str
     avatar: str
+    model: str
+    model_bytes: int  #: of its files
     credit: int  #: frames the client takes before it grants more
     priority: int = 0
     deadline: float | None = None
@@ -22,6 +24,8 @@ class JobRestored:
 
     job_id: str
     avatar: str
+    model: str
+    model_bytes: int  #: of its files
     priority: int
     deadline: float | None
     first_frame: int  #: those before were taken
@@ -90,6 +94,9 @@ class WorkerReady:
     pid: int
     n_blocks: int = 0  #: of an inference worker's ring
     batch_size: int = 0  #: slots a block
+    device: str = ""  #: of an inference worker
+    device_bytes: int = 0  #: that it has; 0: nobody knows
+    models: tuple[tuple[str, int], ...] = ()  #: in its memory, and the bytes each takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,44 @@ class WorkerBeat:
 
     worker: bytes
     silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWanted:
+    """An operator asks for it in memory."""
+
+    client: bytes
+    model: str
+    file_bytes: int
+    is_pinned: bool  #: and wants it to stay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnwanted:
+    """An operator asks for it out of memory."""
+
+    client: bytes
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded:
+    worker: bytes
+    model: str
+    n_bytes: int  #: that it takes there, as measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNotLoaded:
+    worker: bytes
+    model: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnloaded:
+    worker: bytes
+    model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +172,7 @@ class BatchRendered:
     worker: bytes
     batch: int
     slots: tuple[Slot, ...]  #: one for each frame of the batch, in its order
+    model_bytes: int = 0  #: that its model takes now; 0: not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +221,11 @@ Event: TypeAlias = (
     | WorkerReady
     | WorkerGone
     | WorkerBeat
+    | ModelWanted
+    | ModelUnwanted
+    | ModelLoaded
+    | ModelNotLoaded
+    | ModelUnloaded
     | SpanEncoded
     | BatchRendered
     | FramesComposited

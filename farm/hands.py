@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from farm.commands import Lease, Run
 from farm.events import Slot
+from farm.places import Place, PlaceState
 from farm.suspects import Item
 
 SPANS_IN_HAND = 2  #: an audio worker's next span waits at its socket
@@ -21,12 +22,18 @@ class Worker:
     pid: int
     deadline: float  #: silent for longer, and it is taken for dead
 
-    spans: set[tuple[int, int]] = field(default_factory=set)  #: audio: (job serial, span)
+    device: str = ""  #: inference: where it computes
+    device_bytes: int = 0  #: that it has; 0: nobody knows
+    places: dict[str, Place] = field(default_factory=dict)  #: audio, inference: models, by id
+    refused: set[str] = field(default_factory=set)  #: models that it could not load
+
+    spans: dict[tuple[int, int], str] = field(default_factory=dict)  #: (serial, span) -> model
 
     n_blocks: int = 0  #: inference: blocks of its ring
     batch_size: int = 0
     batches: dict[int, tuple[Run, ...]] = field(default_factory=dict)  #: at work
     blocks: dict[int, set[Slot]] = field(default_factory=dict)  #: batch -> slots not released
+    held_since: float | None = None  #: when a batch was first held back for more frames
 
     n_unreadable: int = 0  #: times its slots could not be read though it lives
 
@@ -52,6 +59,25 @@ class Worker:
     def is_idle(self) -> bool:
         """Whether it has answered all it was ever asked: what comes next would be alone."""
         return not (self.spans or self.batches or self.leases or self.withdrawn)
+
+    def is_ready_for(self, model: str) -> bool:
+        """Whether work for it may be sent."""
+        place = self.places.get(model)
+        return place is not None and place.state is PlaceState.READY
+
+    def is_open_for(self, model: str) -> bool:
+        """Whether work for it may be sent, now or soon."""
+        place = self.places.get(model)
+        return place is not None and place.is_open
+
+    @property
+    def is_loading(self) -> bool:
+        return any(place.state is PlaceState.LOADING for place in self.places.values())
+
+    def uses(self, model: str) -> bool:
+        """Whether it has work for it in hand."""
+        runs = (run for runs in self.batches.values() for run in runs)
+        return model in self.spans.values() or any(run.model == model for run in runs)
 
     @property
     def can_take_span(self) -> bool:

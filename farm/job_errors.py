@@ -6,7 +6,8 @@ from farm.errors import BadRequest, FarmError
 #: Codes whose cause lies with whoever submitted the job.
 CALLERS_CODES = frozenset(
     {"BAD_AUDIO", "BAD_BUNDLE", "BAD_MESSAGE", "BAD_VERSION", "CONFLICT", "DEADLINE",
-     "MODEL_FAILED", "POISON", "SILENT", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB"}
+     "MODEL_FAILED", "POISON", "SILENT", "TOO_LARGE", "UNKNOWN_AVATAR", "UNKNOWN_JOB",
+     "UNKNOWN_MODEL"}
 )  # fmt: skip
 
 
@@ -26,6 +27,14 @@ class JobFailed(FarmError):
 
 class JobRefused(JobFailed, BadRequest):
     """The same, where whoever submitted the job can mend it."""
+
+
+class ModelRefused(BadRequest):
+    """The farm has no such model, cannot load it, or will not unload it.  ``code`` is stable."""
+
+    def __init__(self, answer: protocol.ModelAnswer) -> None:
+        super().__init__(answer.message)
+        self.code = answer.code
 
 
 def cancelled(job_id: str) -> protocol.Failed:

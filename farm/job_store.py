@@ -189,7 +189,8 @@ class JobStore:
 
 def fingerprint(opened: Open, manifest: Manifest) -> str:
     """Tells an ``open`` from another one of the same id."""
-    same: list[object] = [opened.avatar, manifest.digest, opened.sample_format, opened.priority]
+    same: list[object] = [opened.avatar, manifest.digest, opened.model]
+    same += [opened.sample_format, opened.priority]
     if opened.quality not in (None, manifest.quality):
         same.append(opened.quality)
     return hashlib.sha256(json.dumps(same).encode()).hexdigest()

@@ -64,6 +64,7 @@ class Job:
     serial: int  #: an id may be used again once a job is over, a serial never is
     client: bytes  #: NOBODY while the job is detached
     avatar: str
+    model: str
     priority: int  #: higher goes first
     deadline: float | None  #: on the scheduler's clock
 

@@ -10,7 +10,7 @@ from pathlib import Path
 class Paths:
     """The directories of one user."""
 
-    data: Path  #: avatar bundles the user built: worth a backup
+    data: Path  #: avatar bundles the user built, models of the user's own: worth a backup
     cache: Path  #: what can be made again: the drawn avatars' bundles, models' graphs
     state: Path | None = None  #: what a farm has promised; None: it promises nothing
 
@@ -20,7 +20,11 @@ class Paths:
 
     @property
     def models(self) -> Path:
-        return self.cache / "models"
+        return self.data / "models"
+
+    @property
+    def graphs(self) -> Path:
+        return self.cache / "graphs"
 
     def drawn_avatar(self, avatar_id: str) -> Path:
         return self.cache / "avatars" / avatar_id

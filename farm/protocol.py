@@ -16,6 +16,7 @@ VERSION = 1
 MAX_CHUNK_BYTES = 1 << 20  #: of one audio chunk: 16 s of float32
 MAX_ID_CHARS = 128
 JOB_ID = re.compile(r"[A-Za-z0-9 .:@_+-]{1,128}")  #: safe in logs and on terminals
+MAX_MODELS_SHOWN = 512  #: ids in a list: a header has an end
 MAX_CREDIT = 256  #: frames outstanding: what a client that does not read may cost; more is ignored
 
 
@@ -39,6 +40,7 @@ class Open:
 
     job_id: str  #: the client's own; unique among the jobs that the farm remembers
     avatar: str  #: an id, never a path
+    model: str = ""  #: an id; empty: the avatar's own, else the farm's default
     credit: int  #: frames that may be sent before more credit is given
     priority: int = 0
     deadline_s: float | None = None  #: from now
@@ -107,7 +109,48 @@ class Ping:
     nonce: int = 0
 
 
-FROM_CLIENT = wire.kinds(Hello, Open, Resume, Audio, End, Credit, Cancel, Status, Ping)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListModels:
+    """Answered by ``model_list``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatus:
+    """Answered by ``model_report``, or ``model_answer`` when there is none."""
+
+    model: str  #: empty: the default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadModel:
+    """Have it in memory before a job needs it.  Answered by ``model_answer`` once it is."""
+
+    model: str
+    pin: bool = False  #: and never make room with it, until it is unloaded by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnloadModel:
+    """Have its memory back; refused while a job uses it.  Answered by ``model_answer``."""
+
+    model: str
+
+
+FROM_CLIENT = wire.kinds(
+    Hello,
+    Open,
+    Resume,
+    Audio,
+    End,
+    Credit,
+    Cancel,
+    Status,
+    Ping,
+    ListModels,
+    ModelStatus,
+    LoadModel,
+    UnloadModel,
+)
 
 
 # Broker to client.
@@ -227,6 +270,46 @@ class FarmReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelList:
+    models: list[str]  #: ids, the default first
+    default: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReport:
+    """What a model has done since the broker began, and where it is."""
+
+    model: str
+    is_default: bool
+    is_pinned: bool
+    file_bytes: int
+    places: dict[str, int]  #: loading, ready, leaving or unloading -> devices
+    memory_bytes: dict[str, int]  #: device -> what it takes there, as measured
+    provider: str  #: where it runs; empty: it was never loaded
+    jobs: int  #: that use it now
+    requests: int  #: jobs that were accepted for it
+    batches: int
+    frames: int  #: that it has painted, those that were painted twice included
+    loads: int
+    load_ms: float  #: the last one
+    frame_ms: float  #: of a device, on average
+    batch_ms: float  #: the same of a batch, and its percentiles, within 19 %
+    batch_p50_ms: float
+    batch_p90_ms: float
+    batch_p99_ms: float
+    unused_s: float | None  #: since it was used last; None: it never was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """It is done, or why not."""
+
+    model: str
+    code: str = ""  #: empty: it is done; else UNKNOWN_MODEL, MODEL_FAILED or IN_USE
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
     """To whoever cancelled somebody else's job; its owner hears ``failed``."""
 
@@ -254,6 +337,9 @@ FROM_BROKER = wire.kinds(
     Error,
     JobReport,
     FarmReport,
+    ModelList,
+    ModelReport,
+    ModelAnswer,
     Cancelled,
     Pong,
     KeepAlive,

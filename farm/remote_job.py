@@ -47,6 +47,7 @@ class RemoteJob:
         *,
         job_id: str,
         avatar: str,
+        model: str = "",
         priority: int,
         deadline_s: float | None,
         quality: int | None = None,
@@ -59,6 +60,7 @@ class RemoteJob:
         self.n_frames = 0  #: received
         self._client = client
         self._avatar = avatar
+        self._model = model
         self._priority = priority
         self._quality = quality
         self._joiner = joiner
@@ -161,6 +163,7 @@ class RemoteJob:
             protocol.Open(
                 job_id=self.job_id,
                 avatar=self._avatar,
+                model=self._model,
                 credit=self._fresh_credit(),
                 priority=self._priority,
                 deadline_s=None if deadline is None else max(deadline - time.monotonic(), 1e-3),

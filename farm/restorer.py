@@ -14,10 +14,11 @@ from farm import protocol
 from farm.catalog import Catalog
 from farm.durable import Durable, Keeper
 from farm.ended_jobs import Ended
-from farm.errors import UnknownAvatar
+from farm.errors import UnknownAvatar, UnknownModel
 from farm.job_desk import JobDesk
 from farm.job_store import SAMPLE_BYTES, JobStore, first_sample_of
 from farm.journal import Entry
+from farm.model_catalog import ModelCatalog
 from workers.errors import BundleError
 
 MAX_BROKERS = 10  #: that die under a job, in a row, before a frame of it is acknowledged
@@ -31,6 +32,7 @@ class Restorer:
         *,
         keeper: Keeper,
         catalog: Catalog,
+        models: ModelCatalog,
         jobs: JobDesk,
         events: deque[happened.Event],
         settle: Callable[[], None],
@@ -38,6 +40,7 @@ class Restorer:
         """``settle`` : lets the scheduler take the events at once."""
         self._keeper = keeper
         self._catalog = catalog
+        self._models = models
         self._jobs = jobs
         self._events = events
         self._settle = settle
@@ -54,6 +57,8 @@ class Restorer:
             self._keeper.take_over(entry.job_id)
             try:
                 self._take_over(entry)
+            except UnknownModel as error:
+                self._give_up(entry, "UNKNOWN_MODEL", str(error))
             except (UnknownAvatar, BundleError, LookupError, TypeError) as error:
                 self._give_up(entry, "BAD_BUNDLE", str(error))
             else:
@@ -66,6 +71,7 @@ class Restorer:
         wanted: Any = entry.options
         opened = replace(protocol.Open(**wanted), first_frame=entry.next_frame)
         bundle = self._catalog.find(opened.avatar)
+        model = self._models.find(opened.model)
         sample_bytes = SAMPLE_BYTES[opened.sample_format]
         n_bytes = self._keeper.reopen(entry.key, sample_bytes)
         begin = first_sample_of(entry.next_frame, n_bytes // sample_bytes)
@@ -83,6 +89,8 @@ class Restorer:
             happened.JobRestored(
                 job_id=entry.job_id,
                 avatar=opened.avatar,
+                model=model.model,
+                model_bytes=model.file_bytes,
                 priority=opened.priority,
                 deadline=None if entry.deadline is None else now + entry.deadline - time.time(),
                 first_frame=entry.next_frame,

@@ -4,7 +4,7 @@ Pure: no socket, no clock, no bytes.  The same events at the same times give the
 any run can be replayed from its log.  The broker is its hands.
 """
 
-from farm import attachment
+from farm import attachment, model_events
 from farm.commands import AcceptJob, Command, KeepResult, KillWorker, Lease, Refuse
 from farm.deaths import remove_worker
 from farm.dispatch import assign
@@ -21,6 +21,11 @@ from farm.events import (
     JobOpened,
     JobRestored,
     JobResumed,
+    ModelLoaded,
+    ModelNotLoaded,
+    ModelUnloaded,
+    ModelUnwanted,
+    ModelWanted,
     SlotsUnreadable,
     SpanEncoded,
     Ticked,
@@ -31,6 +36,7 @@ from farm.events import (
 )
 from farm.hands import Worker
 from farm.jobs import MAX_CREDIT, Job, JobState
+from farm.places import Capacity
 from farm.state import FarmState, Limits
 
 MAX_UNREADABLE = (
@@ -42,8 +48,8 @@ FIRST_BEAT_S = 10.0  #: until a worker has said how often it will be heard: it d
 class Scheduler:
     """Turns events into commands, one at a time."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.state = FarmState(limits)
+    def __init__(self, limits: Limits, capacity: Capacity) -> None:
+        self.state = FarmState(limits, capacity)
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event; give what is to be done because of it, in order."""
@@ -67,6 +73,7 @@ class Scheduler:
                 _cancel(state, event)
             case ClientGone(client):
                 attachment.detach(state, client, now)
+                model_events.forget_asker(state, client)
             case DrainWanted():
                 state.is_draining = True
             case WorkerReady():
@@ -77,6 +84,16 @@ class Scheduler:
                 if worker := state.workers.get(event.worker):
                     worker.deadline = now + event.silent_s
                 return []
+            case ModelWanted():
+                model_events.want(state, event)
+            case ModelUnwanted():
+                model_events.unwant(state, event)
+            case ModelLoaded():
+                model_events.loaded(state, event)
+            case ModelNotLoaded():
+                model_events.not_loaded(state, event)
+            case ModelUnloaded():
+                model_events.unloaded(state, event)
             case SpanEncoded():
                 _take_features(state, event)
             case BatchRendered():
@@ -117,11 +134,13 @@ def _open(state: FarmState, event: JobOpened, now: float) -> None:
         return
     state.n_serials += 1
     position = len(state.jobs)
+    model_events.know(state, event.model, event.model_bytes)
     state.jobs[event.job_id] = Job(
         job_id=event.job_id,
         serial=state.n_serials,
         client=event.client,
         avatar=event.avatar,
+        model=event.model,
         priority=event.priority,
         deadline=event.deadline,
         credit=min(event.credit, MAX_CREDIT),
@@ -136,7 +155,11 @@ def _open(state: FarmState, event: JobOpened, now: float) -> None:
     )
     state.commands.append(
         AcceptJob(
-            client=event.client, job_id=event.job_id, serial=state.n_serials, position=position
+            client=event.client,
+            job_id=event.job_id,
+            serial=state.n_serials,
+            model=event.model,
+            position=position,
         )
     )
 
@@ -150,6 +173,8 @@ def _refusal(state: FarmState, event: JobOpened) -> tuple[str, str, bool] | None
         return "DRAINING", "the farm is shutting down", True
     if len(state.jobs) >= limits.max_jobs:
         return "BUSY", f"the farm has {limits.max_jobs} jobs and takes no more", True
+    if (model := state.models.get(event.model)) is not None and model.is_deadly:
+        return "MODEL_FAILED", "loading its model kills workers; an operator must load it", False
     own = sum(job.client == event.client for job in state.jobs.values())
     if own >= limits.max_jobs_per_client:
         return "BUSY", f"the farm takes {own} jobs from one client", True
@@ -204,14 +229,17 @@ def _cancel(state: FarmState, event: CancelWanted) -> None:
 
 
 def _add_worker(state: FarmState, event: WorkerReady, now: float) -> None:
-    state.workers[event.worker] = Worker(
+    worker = state.workers[event.worker] = Worker(
         identity=event.worker,
         role=event.role,
         pid=event.pid,
         deadline=now + FIRST_BEAT_S,
         n_blocks=event.n_blocks,
         batch_size=event.batch_size,
+        device=event.device,
+        device_bytes=event.device_bytes,
     )
+    model_events.found(state, worker, event.models)
     state.window_frames = max(state.window_frames, 3 * event.batch_size)
 
 
@@ -219,7 +247,7 @@ def _take_features(state: FarmState, event: SpanEncoded) -> None:
     worker = state.workers.get(event.worker)
     if worker is None or (event.serial, event.span) not in worker.spans:
         return
-    worker.spans.discard((event.serial, event.span))
+    del worker.spans[event.serial, event.span]
     state.suspects["audio"].clear((event.serial, event.span))
     if job := state.by_serial().get(event.serial):
         job.n_ready_frames = max(job.n_ready_frames, event.n_ready_frames)
@@ -230,6 +258,7 @@ def _take_slots(state: FarmState, event: BatchRendered) -> None:
     if worker is None or event.batch not in worker.batches:
         return
     runs = worker.batches.pop(event.batch)
+    model_events.grew(state, worker, runs[0].model, event.model_bytes)
     worker.blocks[event.batch] = set(event.slots)
     jobs = state.by_serial()
     frames = [(run, frame) for run in runs for frame in run.frames]
@@ -285,6 +314,7 @@ def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
 
 def _check_deadlines(state: FarmState, now: float) -> None:
     attachment.cancel_abandoned(state, now)
+    model_events.check_time(state, now)
     for job in [j for j in state.jobs.values() if j.deadline is not None and now > j.deadline]:
         state.end(job, "fail", "DEADLINE", "its deadline has passed")
     silent_since = now - state.limits.client_silence_s

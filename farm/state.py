@@ -8,6 +8,7 @@ from farm.commands import Command, FinishJob, Lease, ReleaseSlots
 from farm.events import Slot
 from farm.hands import Worker
 from farm.jobs import FrameState, Job
+from farm.places import Capacity, Model, PlaceState
 from farm.suspects import Suspects
 
 
@@ -28,8 +29,11 @@ class Limits:
 class FarmState:
     """Jobs, workers, and the slots between them.  Its attributes hang together."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, capacity: Capacity) -> None:
         self.limits = limits
+        self.capacity = capacity
+        self.models: dict[str, Model] = {}  #: those that were ever asked for
+        self.n_placed = 0  #: loads that were ordered; whose turn it is with "round-robin"
         self.jobs: dict[str, Job] = {}
         self.workers: dict[bytes, Worker] = {}
         self.rendered: deque[Lease] = deque()  #: in a slot, waiting for a compositor
@@ -63,6 +67,7 @@ class FarmState:
         """A job is over.  What workers hold of it comes back by itself and is then let go."""
         job.move(event)
         del self.jobs[job.job_id]
+        self.models[job.model].last_used = self.now
         self.ended_at.append(self.now)
         kept = deque(lease for lease in self.rendered if lease.serial != job.serial)
         for lease in self.rendered:
@@ -147,6 +152,19 @@ class FarmState:
                     assert seen.pop((job.serial, frame), None) is state
         assert not seen, "workers hold frames that no job knows"
         self._validate_suspects()
+        self._validate_places()
+
+    def _validate_places(self) -> None:
+        assert {job.model for job in self.jobs.values()} <= set(self.models)
+        for worker in self.workers.values():
+            assert set(worker.places) <= set(self.models)
+            for place in worker.places.values():
+                assert place.state is not PlaceState.ABSENT, "a place that is none"
+            for model in (*worker.spans.values(), *_models_of(worker)):
+                place = worker.places[model]
+                assert place.state in (PlaceState.READY, PlaceState.LEAVING), "taken while in use"
+        for runs in (runs for worker in self.workers.values() for runs in worker.batches.values()):
+            assert len({run.model for run in runs}) == 1, "a batch of two models"
 
     def _validate_suspects(self) -> None:
         by_serial = self.by_serial()
@@ -163,3 +181,7 @@ class FarmState:
         for serial, frame in self.suspects["inference"]:
             state = by_serial[serial].frames[frame]
             assert state in (FrameState.WAITING, FrameState.RUNNING), "a suspect was not cleared"
+
+
+def _models_of(worker: Worker) -> set[str]:
+    return {run.model for runs in worker.batches.values() for run in runs}

@@ -16,7 +16,9 @@ import numpy as np
 
 from farm import commands as todo
 from farm import events as happened
+from farm.feature_cache import FeatureCache, Key, key_of
 from farm.job_store import Finished, JobStore
+from farm.model_desk import ModelDesk
 from shm.fail_points import fail_point
 from workers import protocol, wire
 from workers.features.windows import FEATURE_SIZE
@@ -24,6 +26,12 @@ from workers.histogram import BadCounts, StepHistograms
 from workers.transport import Endpoint, Frame, PeerGone
 
 Stores = Mapping[int, JobStore]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    model: str
+    shares: dict[int, int]  #: serial -> frames
 
 
 @dataclass(slots=True)
@@ -35,16 +43,21 @@ class _Peer:
     pid: int
     ring: str = ""
     ring_epoch: int = 0
-    batches: dict[int, dict[int, int]] = field(default_factory=dict)  #: batch -> serial -> frames
+    batches: dict[int, "_Batch"] = field(default_factory=dict)
+    spans: dict[tuple[int, int], Key] = field(default_factory=dict)  #: (serial, span) ->
     tickets: dict[int, tuple[todo.Lease, ...]] = field(default_factory=dict)
 
 
 class WorkerDesk:
     """Knows the workers' sockets and what each was asked; decides nothing."""
 
-    def __init__(self, endpoint: Endpoint, epoch: int) -> None:
+    def __init__(
+        self, endpoint: Endpoint, epoch: int, models: ModelDesk, features: FeatureCache
+    ) -> None:
         self._endpoint = endpoint
         self._epoch = epoch
+        self._models = models
+        self._features = features
         self._peers: dict[bytes, _Peer] = {}
         self._strangers: set[bytes] = set()  #: who were told to reset
         self._gone: set[bytes] = set()  #: reaped; their last words may still come
@@ -120,8 +133,10 @@ class WorkerDesk:
                     code=message.code,
                     message=store.without_paths(message.message) if store else message.message,
                 )
+            case protocol.ModelLoaded() | protocol.ModelNotLoaded() | protocol.ModelUnloaded():
+                return self._model_moved(worker, peer, message)
             case protocol.SpanDone():
-                return self._span_done(worker, message, payloads, stores)
+                return self._span_done(worker, peer, message, payloads, stores)
             case protocol.BatchDone():
                 return self._batch_done(worker, peer, message, stores)
             case protocol.PasteLost():
@@ -137,22 +152,57 @@ class WorkerDesk:
 
     def _ready(self, worker: bytes, peer: _Peer, message: protocol.Ready) -> happened.Event:
         peer.ring, peer.ring_epoch = message.ring, message.ring_epoch
-        if peer.role == "inference":
+        if peer.role == "inference" and message.provider:
             self.provider = message.provider
+        for model in message.models if peer.role == "audio" else ():
+            self._features.forget(model)
         return happened.WorkerReady(
             worker=worker,
             role=peer.role,
             pid=peer.pid,
             n_blocks=message.n_blocks,
             batch_size=message.batch_size,
+            device=message.device,
+            device_bytes=message.device_bytes,
+            models=tuple(message.models.items()),
         )
 
+    def _model_moved(
+        self,
+        worker: bytes,
+        peer: _Peer,
+        message: protocol.ModelLoaded | protocol.ModelNotLoaded | protocol.ModelUnloaded,
+    ) -> happened.Event:
+        model = message.model
+        match message:
+            case protocol.ModelLoaded():
+                if peer.role == "inference":
+                    self.provider = message.provider
+                    self._models.stats.count_load(model, message.load_ms, message.provider)
+                else:
+                    self._features.forget(model)  # of other files, perhaps
+                n_bytes = message.memory_bytes
+                return happened.ModelLoaded(worker=worker, model=model, n_bytes=n_bytes)
+            case protocol.ModelNotLoaded():
+                reason = self._models.without_paths(model, message.message)
+                return happened.ModelNotLoaded(worker=worker, model=model, message=reason)
+        return happened.ModelUnloaded(worker=worker, model=model)
+
     def _span_done(
-        self, worker: bytes, message: protocol.SpanDone, payloads: list[bytes], stores: Stores
+        self,
+        worker: bytes,
+        peer: _Peer,
+        message: protocol.SpanDone,
+        payloads: list[bytes],
+        stores: Stores,
     ) -> happened.Event:
         store = stores.get(message.serial)
-        if store is not None and payloads:
+        key = peer.spans.pop((message.serial, message.span), None)
+        if payloads:
             features = np.frombuffer(payloads[0], np.float32).reshape(-1, FEATURE_SIZE)
+            if key is not None:
+                self._features.put(key, features)
+        if store is not None and payloads:
             store.keep_features(message.span, features)
             store.count_ms("audio", message.busy_ms)
         return happened.SpanEncoded(
@@ -165,15 +215,18 @@ class WorkerDesk:
     def _batch_done(
         self, worker: bytes, peer: _Peer, message: protocol.BatchDone, stores: Stores
     ) -> happened.Event:
-        shares = peer.batches.pop(message.batch, {})
-        for serial, n_frames in shares.items():
+        batch = peer.batches.pop(message.batch)
+        n_all = sum(batch.shares.values())
+        self._models.stats.count_batch(batch.model, n_all, message.busy_ms)
+        for serial, n_frames in batch.shares.items():
             if (store := stores.get(serial)) is not None:
-                store.count_ms("inference", message.busy_ms * n_frames / sum(shares.values()))
+                store.count_ms("inference", message.busy_ms * n_frames / n_all)
         places = zip(message.slots, message.generations, strict=True)
         return happened.BatchRendered(
             worker=worker,
             batch=message.batch,
             slots=tuple(happened.Slot(worker, slot, generation) for slot, generation in places),
+            model_bytes=message.memory_bytes,
         )
 
     def _paste_done(
@@ -204,18 +257,20 @@ class WorkerDesk:
 
     # What workers are asked.
 
-    def pass_on(self, command: todo.Command, stores: Stores) -> None:
-        """Carry out a command that is for a worker; one that is gone cannot be told."""
+    def pass_on(self, command: todo.Command, stores: Stores) -> happened.Event | None:
+        """Carry out a command that is for a worker; one that is gone cannot be told.
+
+        Gives what happened at once, because nobody had to be asked.
+        """
         match command:
+            case todo.LoadModel():
+                if (directory := self._models.directory_for(command)) is not None:
+                    load = protocol.LoadModel(model=command.model, directory=directory)
+                    self._tell(command.worker, load)
+            case todo.UnloadModel():
+                self._tell(command.worker, protocol.UnloadModel(model=command.model))
             case todo.EncodeSpan():
-                span = stores[command.serial].span(command.span)
-                ask = protocol.EncodeSpan(
-                    serial=command.serial,
-                    span=span.index,
-                    first_sample=span.first_sample,
-                    total_samples=span.total_samples,
-                )
-                self._tell(command.worker, ask, [span.samples.data.cast("B")])
+                return self._encode(command, stores[command.serial])
             case todo.RunBatch():
                 self._run_batch(command, stores)
             case todo.ReleaseSlots():
@@ -226,14 +281,38 @@ class WorkerDesk:
                 self._tell(command.worker, release)
             case todo.Composite():
                 self._composite(command, stores)
+        return None
+
+    def _encode(self, command: todo.EncodeSpan, store: JobStore) -> happened.Event | None:
+        span = store.span(command.span)
+        key = key_of(command.model, span)
+        if (features := self._features.get(key)) is not None:
+            store.keep_features(span.index, features)
+            return happened.SpanEncoded(
+                worker=command.worker,
+                serial=command.serial,
+                span=span.index,
+                n_ready_frames=store.n_ready_frames,
+            )
+        self._peers[command.worker].spans[command.serial, span.index] = key
+        ask = protocol.EncodeSpan(
+            model=command.model,
+            serial=command.serial,
+            span=span.index,
+            first_sample=span.first_sample,
+            total_samples=span.total_samples,
+        )
+        self._tell(command.worker, ask, [span.samples.data.cast("B")])
+        return None
 
     def _run_batch(self, command: todo.RunBatch, stores: Stores) -> None:
         shares: Counter[int] = Counter()
         for run in command.runs:
             shares[run.serial] += len(run.frames)
-        self._peers[command.worker].batches[command.batch] = dict(shares)
+        self._peers[command.worker].batches[command.batch] = _Batch(command.model, dict(shares))
         ask = protocol.RunBatch(
             batch=command.batch,
+            model=command.model,
             serials=[run.serial for run in command.runs],
             bundles=[stores[run.serial].directory for run in command.runs],
             digests=[stores[run.serial].digest for run in command.runs],

@@ -44,6 +44,7 @@ from farm.demo.mouth import MouthShape
 from farm.paths import DEMO_MODEL, user_paths
 from farm.progress import print_table, progress_bar
 from workers.avatar import Bundle
+from workers.devices import ONE_THREAD
 from workers.model import Model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,7 @@ N_CALIBRATION = 400  #: drawn mouths that the ruler's rounding is calibrated on
 
 @cache
 def _judge_room(model: Path, avatar: str) -> tuple[Model, Bundle, Portrait]:
-    return Model.load(model, threads=1), _bundle(avatar), Portrait(DRAWN[avatar])
+    return Model.load(model, ONE_THREAD), _bundle(avatar), Portrait(DRAWN[avatar])
 
 
 def _judged(job: tuple[Path, str, Utterance]) -> Verdict:
@@ -129,7 +130,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
         measured[person] = {name: every[name] for name in kept}
     if arguments.limit is None:
         write_golden(mix, said["held_voice"][0], said["held_sentence"])
-        measured["golden"] = golden_figures(Model.load(model, threads=1), _bundle("demo"))
+        measured["golden"] = golden_figures(Model.load(model, ONE_THREAD), _bundle("demo"))
     return measured
 
 

@@ -33,6 +33,7 @@ class Place:
     file: str
     role: str
     after_death_of: str = ""  #: passed only then: a role
+    after_wish: bool = False  #: passed only when an operator loads a model, and unloads it
 
 
 POINTS = {
@@ -42,6 +43,9 @@ POINTS = {
     "audio.span_taken": Place("workers/audio.py", "audio"),
     "audio.span_encoded": Place("workers/audio.py", "audio"),
     "audio.features_sent": Place("workers/audio.py", "audio"),
+    "model.loading": Place("workers/loaded_models.py", "inference", after_wish=True),
+    "model.loaded": Place("workers/loaded_models.py", "inference", after_wish=True),
+    "model.unloaded": Place("workers/loaded_models.py", "inference", after_wish=True),
     "inference.loading": Place("workers/main.py", "inference", after_death_of="inference"),
     "inference.loaded": Place("workers/main.py", "inference", after_death_of="inference"),
     "inference.ring_attached": Place("workers/main.py", "inference", after_death_of="inference"),

@@ -47,6 +47,7 @@ def compile_avatar(
     quality: int = DEFAULT_QUALITY,
     chroma: str = CHROMA,
     paste: str = PASTES[0],
+    model: str = "",
 ) -> Manifest:
     """Write a bundle.
 
@@ -57,6 +58,7 @@ def compile_avatar(
     source_version : changes whenever ``templates`` would.
     quality : of every frame's JPEG, 1..95.
     paste : "feather" or "hard".
+    model : id of the one that was trained on these frames; empty for any.
 
     Raises ValueError when there are no frames, or frames or boxes that cannot be used.
     """
@@ -71,7 +73,7 @@ def compile_avatar(
         with ExitStack() as files:
             compiler = _Compiler(partial, files, family, JpegSettings(quality, chroma, 0), paste)
             written = [compiler.add(*template) for template in templates]
-        manifest = compiler.manifest(written, avatar_id, source_version)
+        manifest = compiler.manifest(written, avatar_id, source_version, model)
         (partial / MANIFEST).write_text(manifest.to_json(), "utf-8")
         partial.chmod(0o755)
         put_in_place(partial, target)
@@ -134,7 +136,9 @@ class _Compiler:
         self._body_bytes += len(parts.body)
         return jpeg_sha256(np.frombuffer(parts.body, np.uint8), offsets)
 
-    def manifest(self, templates: list[_Template], avatar_id: str, source_version: str) -> Manifest:
+    def manifest(
+        self, templates: list[_Template], avatar_id: str, source_version: str, model: str
+    ) -> Manifest:
         if self._grid is None:
             raise ValueError("there are no template frames")
         manifest = Manifest(
@@ -155,6 +159,7 @@ class _Compiler:
             crop_sha256=tuple(template.crop_sha256 for template in templates),
             patch_sha256=tuple(template.patch_sha256 for template in templates),
             jpeg_sha256=tuple(template.jpeg_sha256 for template in templates),
+            model=model,
         )
         manifest.validate()
         return manifest

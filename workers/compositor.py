@@ -47,11 +47,10 @@ class CompositorWorker:
         self._steps = StepTimes(process.send, log_times)
 
     def start(self) -> None:
-        ready = Ready()
-        self._process.send(ready)
+        self._process.send(Ready())
         fail_point("compositor.ready_sent")
         self._process.serve(
-            self.handle, ready=ready, reset=self._steps.forget, tidy=self._between_tickets
+            self.handle, ready=Ready, reset=self._steps.forget, tidy=self._between_tickets
         )
 
     def _between_tickets(self) -> None:

@@ -19,3 +19,11 @@ class ModelError(CallerFault):
 
 class NotFinite(ModelError):
     """The model answered NaN or infinity: a broken model or broken weights, never a pixel."""
+
+
+class DeviceUnusable(ModelError):
+    """The device that was asked for is not there, or onnxruntime cannot use it."""
+
+
+class DeviceLost(WorkerError):
+    """A GPU failed under a model: what ran there runs in another process, or not at all."""

@@ -1,40 +1,44 @@
 """The inference worker: batches in, painted crops into the slots of its own ring.
 
-The model writes its output where compositors will read it; only descriptors travel.  It runs on a
-thread of its own (`workers.batch_runner`): while it computes a batch, the next one is gathered.
+The model writes its output where compositors will read it; only descriptors travel.  Batches run on
+a thread of their own: while one is computed, the next one is gathered.  Several models may be
+loaded; batches take turns, since two at a time would share one device and neither be quicker.
 """
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from shm.fail_points import fail_point
 from shm.ring import RingWriter
-from workers.arrays import F32, U8, Bools
-from workers.batch_runner import BatchRunner, Ran
-from workers.bundles import OpenBundles
-from workers.errors import BundleError, ModelError
-from workers.features.rows import audio_tensors
-from workers.features.windows import FEATURE_SIZE
-from workers.frames import gather_crops
+from workers.arrays import U8, Bools
+from workers.cuda import device_memory
+from workers.devices import Device
+from workers.errors import ModelError
+from workers.gathering import Gathered, Gatherer
+from workers.loaded_models import LoadedModels
+from workers.memory import in_use
 from workers.patience import Patience
 from workers.process import WorkerProcess
-from workers.protocol import BatchDone, Ready, ReleaseSlots, RunBatch, TaskFailed
+from workers.protocol import (
+    BatchDone,
+    LoadModel,
+    Ready,
+    ReleaseSlots,
+    RunBatch,
+    TaskFailed,
+    UnloadModel,
+)
 from workers.session import CPU
+from workers.task_thread import Ran, TaskThread
 from workers.unet import UNet
 
 WARM_S = 300.0  #: a first CUDA run compiles and searches
-FIRST_BATCH_S, FIRST_FRAME_S = 60.0, 5.0  #: of the first batch, and for each of its frames
-N_BUFFERS = 2  #: one batch is computed, the next one gathered: the broker sends no more
-
-
-@dataclass(frozen=True, slots=True)
-class _Buffers:
-    """Where batches are gathered.  Places that one does not fill keep an earlier one's frames."""
-
-    crops: U8  #: (batch size, C, C, 3)
-    audio: F32  #: tensors, (batch size, 32, 16, 16)
+FIRST_BATCH_S, FIRST_FRAME_S = 60.0, 5.0  #: of a model's first batch, and for each of its frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,9 @@ class _Batch:
     """Gathered, and given its place in the ring."""
 
     task: RunBatch
+    unet: UNet
     block: int
-    buffers: _Buffers
+    gathered: Gathered
     painted: U8  #: the block's slots that the model fills, (n, C, C, 4)
 
     @property
@@ -52,89 +57,108 @@ class _Batch:
 
 
 class InferenceWorker:
-    """Runs batches.  Between two of them it holds the ring's slots that are lent."""
+    """Runs batches.  Between two of them it holds its models and the ring's slots that are lent."""
 
-    def __init__(self, process: WorkerProcess, unet: UNet, ring: RingWriter) -> None:
+    def __init__(
+        self,
+        process: WorkerProcess,
+        load: Callable[[Path], UNet],
+        ring: RingWriter,
+        device: Device,
+    ) -> None:
+        """``load`` : a model's directory to its U-Net; raises ModelError."""
         self._process = process
-        self._unet = unet
+        self._load = load
         self._ring = ring
-        batch_size = ring.layout.slots_per_block
-        # A GPU picks other kernels for other batch sizes, and searches for them each time.
-        self._sizes = None if unet.provider == CPU else warm_sizes(batch_size)
-        self._free_buffers = [self._new_buffers(batch_size) for _ in range(N_BUFFERS)]
-        self._bundles = OpenBundles()
-        self._patience = Patience(FIRST_BATCH_S, FIRST_FRAME_S)
-        self._n_in_hand = 0  #: frames
-        self._runner: BatchRunner[_Batch, Bools | ModelError] = BatchRunner(self._paint)
-        self.fd = self._runner.fd
+        self._device = device
+        self._batch_size = ring.layout.slots_per_block
+        self._models: LoadedModels[UNet] = LoadedModels(process, self._load_warm, in_use(device))
+        self._gatherer = Gatherer(self._batch_size, partial(self._fail, "BAD_BUNDLE"))
+        self._patience: dict[str, Patience] = {}
+        self._in_hand: list[RunBatch] = []
+        self._batches: TaskThread[_Batch, Bools | ModelError] = TaskThread(self._paint, "batches")
+        self.fd = self._batches.fd
 
-    def _new_buffers(self, n: int) -> _Buffers:
-        family = self._unet.family
-        crops = np.zeros((n, *family.crop_shape), np.uint8)
-        return _Buffers(crops, np.zeros((n, *family.audio_shape), np.float32))
-
-    def start(self) -> None:
-        self._process.announce("warming up", WARM_S)
-        self._warm_up()
+    def start(self, preload: Mapping[str, Path]) -> None:
+        """``preload`` : models by id.  Raises ModelError."""
+        self._process.announce("loading and warming up", WARM_S)
+        self._models.preload(preload)
         fail_point("inference.warm")
+        self._process.send(self._ready())
+        fail_point("inference.ready_sent")
+        self._process.serve(
+            self.handle, ready=self._ready, reset=self.reset, behind=[self, self._models]
+        )
+
+    def _ready(self) -> Ready:
         layout = self._ring.layout
-        ready = Ready(
-            provider=self._unet.provider,
+        _, device_bytes = (not self._device.is_cpu and device_memory(self._device.index)) or (0, 0)
+        return Ready(
+            device=str(self._device),
+            device_bytes=device_bytes,
+            provider=self._models.provider,
+            models=self._models.sizes,
             n_blocks=layout.n_blocks,
             batch_size=layout.slots_per_block,
             ring=self._ring.name,
             ring_epoch=self._ring.epoch,
         )
-        self._process.send(ready)
-        fail_point("inference.ready_sent")
-        self._process.serve(self.handle, ready=ready, reset=self.reset, behind=self)
 
-    def _warm_up(self) -> None:
-        """All sizes a GPU is given; on a CPU the first run of a size is as quick as the next."""
-        buffers = self._free_buffers[0]
-        for n in self._sizes or [1]:
-            painted = np.empty((n, *self._unet.family.painted_shape), np.uint8)
-            self._unet.paint_into(buffers.crops[:n], buffers.audio[:n], painted)
+    # Models.
 
-    def _n_run(self, n: int) -> int:
-        """Frames the model is given for a batch of ``n``."""
-        return next(size for size in self._sizes if size >= n) if self._sizes else n
+    def _load_warm(self, directory: Path) -> UNet:
+        """Ready for any batch: a GPU's first run of a size takes seconds, a CPU's no longer."""
+        unet = self._load(directory)
+        family = unet.family
+        if family.slot_bytes != self._ring.layout.slot_bytes:
+            raise ModelError(f"{directory}: its frames do not fit the slots of this farm's ring")
+        for n in _sizes(unet, self._batch_size) or [1]:
+            gathered = Gathered.zeros(family, n)
+            painted = np.empty((n, *family.painted_shape), np.uint8)
+            unet.paint_into(gathered.crops, gathered.audio, painted)
+        return unet
 
-    def handle(self, task: RunBatch | ReleaseSlots, payloads: list[bytes]) -> None:
+    def handle(
+        self, task: RunBatch | ReleaseSlots | LoadModel | UnloadModel, payloads: list[bytes]
+    ) -> None:
         match task:
+            case RunBatch():
+                self._run(task, payloads)
             case ReleaseSlots():
                 fail_point("inference.releasing")
                 for slot, generation in zip(task.slots, task.generations, strict=True):
                     self._ring.release(slot, generation)
                 fail_point("inference.released")
-            case RunBatch():
-                self._run(task, payloads)
+            case LoadModel() | UnloadModel():
+                self._models.handle(task)
 
     # What `WorkerProcess.serve` calls while batches are run.
 
     @property
-    def is_busy(self) -> bool:
-        return self._runner.is_busy
+    def holds_beats(self) -> bool:
+        return self._batches.is_busy
 
     def collect(self) -> None:
         """Answer for the batches that are done."""
-        for ran in self._runner.done():
+        for ran in self._batches.done():
             self._answer(ran)
 
     def finish(self) -> None:
         """Wait for what is under way, and answer for it."""
-        for ran in self._runner.wait():
+        for ran in self._batches.wait():
             self._answer(ran)
+        self._models.finish()
 
     def close(self) -> None:
-        """No batch may be put in any more."""
-        self._runner.close()
+        """Nothing may be asked any more."""
+        self._batches.close()
+        self._models.close()
 
     def reset(self) -> None:
         """Nothing may write into a slot that another broker's batch is given."""
-        for ran in self._runner.wait():
-            self._take_buffers(ran.batch)
-            self._ring.abandon(ran.batch.block)
+        for ran in self._batches.wait():
+            self._let_go(ran.task)
+            self._ring.abandon(ran.task.block)
         # A compositor may still read one for the dead broker: nobody hears what comes of it.
         self._ring.take_back()
 
@@ -143,39 +167,49 @@ class InferenceWorker:
     def _run(self, task: RunBatch, payloads: list[bytes]) -> None:
         fail_point("inference.batch_taken")
         arrived = time.perf_counter()
-        n = sum(task.counts)
-        self._n_in_hand += n
-        self._process.announce("running batches", self._patience.allowed_s(self._n_in_hand))
+        self._in_hand.append(task)
+        self._announce()
         block = self._ring.claim_block()
         fail_point("inference.claimed")
-        buffers = self._free_buffers.pop()
-        self._gather(task, payloads, buffers)
-        n_run = self._n_run(n)
+        unet = self._models[task.model]
+        gathered = self._gatherer.gather(task, payloads, unet.family)
+        n = sum(task.counts)
+        sizes = _sizes(unet, self._batch_size)
+        n_run = next(size for size in sizes if size >= n) if sizes else n
         slots = np.frombuffer(self._ring.block_view(block, n_run), np.uint8)
-        painted = slots.reshape(n_run, *self._unet.family.painted_shape)
+        painted = slots.reshape(n_run, *unet.family.painted_shape)
         fail_point("inference.gathered")
-        self._runner.put(_Batch(task, block, buffers, painted), arrived)
+        self._batches.put(_Batch(task, unet, block, gathered, painted), arrived)
+
+    def _announce(self) -> None:
+        allowed_s = sum(
+            self._patience_with(task.model).allowed_s(sum(task.counts)) for task in self._in_hand
+        )
+        if allowed_s:
+            self._process.announce("running batches", allowed_s)
+
+    def _patience_with(self, model: str) -> Patience:
+        return self._patience.setdefault(model, Patience(FIRST_BATCH_S, FIRST_FRAME_S))
 
     def _paint(self, batch: _Batch) -> Bools | ModelError:
-        """On the runner's thread."""
-        n, buffers = len(batch.painted), batch.buffers
+        """On the thread."""
+        n, gathered = len(batch.painted), batch.gathered
         try:
-            finite = self._unet.paint_into(buffers.crops[:n], buffers.audio[:n], batch.painted)
+            return batch.unet.paint_into(gathered.crops[:n], gathered.audio[:n], batch.painted)
         except ModelError as error:
             return error
         finally:
             fail_point("inference.written")
-        return finite
 
     def _answer(self, ran: Ran[_Batch, Bools | ModelError]) -> None:
-        batch, task, finite = ran.batch, ran.batch.task, ran.outcome
+        batch, task, finite = ran.task, ran.task.task, ran.outcome
         if isinstance(finite, ModelError):
             for serial in set(task.serials):
-                self._fail(serial, "MODEL_FAILED", str(finite))
+                self._fail("MODEL_FAILED", serial, str(finite))
         else:
             self._fail_not_finite(task, finite)
-        self._take_buffers(batch)
-        self._patience.took(ran.busy_s, batch.n_frames)
+        self._let_go(batch)
+        self._patience_with(task.model).took(ran.busy_s, batch.n_frames)
         # Publish after the model has returned: a reader may look as soon as a descriptor leaves.
         lent = self._ring.publish(batch.block, [(task.batch, k) for k in range(batch.n_frames)])
         fail_point("inference.published")
@@ -186,36 +220,15 @@ class InferenceWorker:
                 generations=[descriptor.generation for descriptor in lent],
                 busy_ms=1e3 * ran.busy_s,
                 idle_ms=1e3 * ran.idle_s,
+                memory_bytes=self._models.charge(task.model),
             )
         )
         fail_point("inference.done_sent")
-        if self._n_in_hand:
-            self._process.announce("running batches", self._patience.allowed_s(self._n_in_hand))
+        self._announce()
 
-    def _take_buffers(self, batch: _Batch) -> None:
-        self._free_buffers.append(batch.buffers)
-        self._n_in_hand -= batch.n_frames
-
-    def _gather(self, task: RunBatch, payloads: list[bytes], buffers: _Buffers) -> None:
-        """The runs' crops and tensors, one behind the other."""
-        begin = 0
-        for index, (n, rows) in enumerate(zip(task.counts, payloads, strict=True)):
-            places = slice(begin, begin + n)
-            self._gather_run(task, index, buffers.crops[places])
-            features = np.frombuffer(rows, np.float32).reshape(-1, FEATURE_SIZE)
-            audio_tensors(features, buffers.audio[places])
-            begin += n
-
-    def _gather_run(self, task: RunBatch, index: int, crops: U8) -> None:
-        """A damaged bundle fails its own job and nobody else's."""
-        first, n = task.first_frames[index], task.counts[index]
-        try:
-            bundle = self._bundles.get(task.bundles[index], task.digests[index])
-            bundle.require_family(self._unet.family)
-            gather_crops(bundle, range(first, first + n), crops)
-        except BundleError as error:
-            self._fail(task.serials[index], "BAD_BUNDLE", str(error))
-            crops[...] = 0
+    def _let_go(self, batch: _Batch) -> None:
+        self._in_hand.remove(batch.task)
+        self._gatherer.give_back(batch.unet.family, batch.gathered)
 
     def _fail_not_finite(self, task: RunBatch, finite: Bools) -> None:
         """A NaN fails its own job and nobody else's."""
@@ -224,11 +237,17 @@ class InferenceWorker:
             (bad,) = np.nonzero(~finite[begin : begin + n])
             if len(bad):
                 message = f"the model's output holds NaN or infinity in frame {first + bad[0]}"
-                self._fail(serial, "MODEL_FAILED", message)
+                self._fail("MODEL_FAILED", serial, message)
             begin += n
 
-    def _fail(self, serial: int, code: str, message: str) -> None:
+    def _fail(self, code: str, serial: int, message: str) -> None:
         self._process.send(TaskFailed(serial=serial, code=code, message=message))
+
+
+def _sizes(unet: UNet, batch_size: int) -> list[int]:
+    """What batches are padded to; a CPU takes any size."""
+    # A GPU picks other kernels for other batch sizes, and searches for them each time.
+    return [] if unet.provider == CPU else warm_sizes(batch_size)
 
 
 def warm_sizes(batch_size: int) -> list[int]:

@@ -1,6 +1,7 @@
 """``python -m workers.main``: one worker process.  Started by the supervisor, never by hand."""
 
 import argparse
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from shm.ring import RingWriter
 from shm.segment import attach
 from workers.audio import AudioWorker
 from workers.compositor import CompositorWorker
+from workers.cuda import pin
+from workers.devices import PRECISIONS, Device, Execution
 from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
@@ -19,7 +22,7 @@ from workers.kernels.backends import BACKENDS, DEFAULT
 from workers.model import Encoder
 from workers.pair import ModelPair
 from workers.process import WorkerProcess
-from workers.unet import load_unet
+from workers.unet import UNet, load_unet
 
 LOAD_S = 300.0  #: reading a large model from a slow disk
 
@@ -43,27 +46,49 @@ def _serve(arguments: argparse.Namespace) -> None:
         heartbeat_s=arguments.heartbeat_s,
         silent_s=arguments.silent_s,
     )
-    process.announce("loading", LOAD_S)
     match arguments.role:
         case "audio":
             fail_point("audio.loading")
-            # One call at a time of a small model: more threads would only take turns.
-            pair = ModelPair.find(arguments.model)
-            AudioWorker(process, Encoder(pair, 1, arguments.cache)).start()
+            process.announce("loading", LOAD_S)
+            AudioWorker(process, partial(_encoder, arguments)).start(_preload(arguments))
         case "inference":
             fail_point("inference.loading")
-            pair = ModelPair.find(arguments.model)
-            unet = load_unet(pair, arguments.threads, arguments.cache)
-            if unet.served_plainly:
-                reason = f"its graph cannot be changed: {unet.served_plainly}"
-                print(f"farm: {arguments.name}: {pair.unet}: {reason}", file=sys.stderr)
-            fail_point("inference.loaded")
-            InferenceWorker(process, unet, _ring(arguments)).start()
+            device = arguments.device
+            worker = InferenceWorker(process, partial(_unet, arguments), _ring(arguments), device)
+            worker.start(_preload(arguments))
         case "compositor":
             fail_point("compositor.starting")
             log_times = partial(_log_times, arguments.name) if arguments.log_times else _keep_silent
             family = FAMILIES[arguments.family]
             CompositorWorker(process, family, arguments.kernels, log_times).start()
+
+
+def _preload(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The directories of models by id."""
+    return {model: Path(directory) for model, directory in json.loads(arguments.preload).items()}
+
+
+def _encoder(arguments: argparse.Namespace, directory: Path) -> Encoder:
+    # One call at a time of a small model: more threads would only take turns.
+    execution = Execution(device=arguments.device, threads=1)
+    return Encoder(ModelPair.find(directory), execution, arguments.cache)
+
+
+def _unet(arguments: argparse.Namespace, directory: Path) -> UNet:
+    pair = ModelPair.find(directory)
+    execution = Execution(
+        device=arguments.device,
+        threads=arguments.threads,
+        precision=arguments.precision,
+        may_fall_back=bool(arguments.may_fall_back),
+        provider_options=json.loads(arguments.provider_options),
+    )
+    unet = load_unet(pair, execution, arguments.cache)
+    if unet.served_plainly:
+        reason = f"its graph cannot be changed: {unet.served_plainly}"
+        print(f"farm: {arguments.name}: {pair.unet}: {reason}", file=sys.stderr)
+    fail_point("inference.loaded")
+    return unet
 
 
 def _log_times(name: str, line: str) -> None:
@@ -84,6 +109,8 @@ def _ring(arguments: argparse.Namespace) -> RingWriter:
     )
     segment = attach(arguments.ring)
     fail_point("inference.ring_attached")
+    if not arguments.device.is_cpu:
+        pin(segment.view)
     return RingWriter(segment, layout, epoch=arguments.epoch)
 
 
@@ -95,7 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--life-fd", required=True, type=int)
     parser.add_argument("--heartbeat-s", type=float, default=1.0)
     parser.add_argument("--silent-s", type=float, default=10.0)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--preload", default="{}", help="a JSON map of ids and directories")
+    parser.add_argument("--device", type=Device.named, default=Device("cpu"))
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--may-fall-back", type=int, default=0, help="1: to the CPU")
+    parser.add_argument("--provider-options", default="{}", help="a JSON map of words")
     parser.add_argument("--cache", type=Path, help="directory for what is made of models")
     parser.add_argument("--family", default="synctalk-328-ave")
     parser.add_argument("--threads", type=int, default=0)

@@ -5,13 +5,13 @@ The manifest is read first and believed last: every number in it is checked befo
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
 
 from workers.families import FAMILIES
 from workers.geometry import Box, Rect
+from workers.ids import is_plain_id
 from workers.kernels.jpeg import JpegSettings
 from workers.kernels.paste import PASTES, changed_rect
 from workers.kernels.splice import SpliceGrid
@@ -21,7 +21,6 @@ COMPILER_VERSION = 2  #: raise it when the same source would give other pixels
 MAX_SIDE_PX = 16_384  #: of a frame; a JPEG ends at 65,535
 MAX_BOX = 2  #: times the frame's longer side: beyond that, a box is a mistake and costs seconds
 MAX_HEAD_BYTES = 4_096  #: of a JPEG: tables and sizes, 623 bytes
-_AVATAR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,7 @@ class Manifest:
     crop_sha256: tuple[str, ...]
     patch_sha256: tuple[str, ...]
     jpeg_sha256: tuple[str, ...]  #: of a template's segments and where they begin
+    model: str = ""  #: id of the model that was trained on it; empty: whichever the farm has
 
     @property
     def n_templates(self) -> int:
@@ -80,7 +80,8 @@ class Manifest:
 
     def _fields(self) -> dict[str, Any]:
         boxes = [[box.x, box.y, box.side] for box in self.boxes]
-        return {**asdict(self), "boxes": boxes}
+        fields = {**asdict(self), "boxes": boxes}
+        return fields if self.model else {k: v for k, v in fields.items() if k != "model"}
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -99,11 +100,14 @@ class Manifest:
 
     def validate(self) -> None:
         """Raises ValueError for what no renderer could use."""
-        texts = (self.avatar_id, self.family, self.source_version, self.paste, self.chroma)
+        names = (self.avatar_id, self.family, self.source_version, self.model)
+        texts = (*names, self.paste, self.chroma)
         if not all(isinstance(text, str) and text.isprintable() for text in texts):
             raise ValueError("a name is not printable text")
-        if not is_avatar_id(self.avatar_id):
+        if not is_plain_id(self.avatar_id):
             raise ValueError(f"avatar id {self.avatar_id!r}")
+        if self.model and not is_plain_id(self.model):
+            raise ValueError(f"model id {self.model!r}")
         if self.family not in FAMILIES:
             raise ValueError(f"for models of an unknown family, {self.family!r}")
         if self.paste not in PASTES:
@@ -138,11 +142,6 @@ def check_size(width_px: int, height_px: int, box: Box) -> None:
             raise ValueError(f"a side of {side} pixels, must be 1..{most}")
     if box.rect.clipped_to(width_px, height_px).is_empty():
         raise ValueError(f"{box} lies outside the {width_px}x{height_px} frame")
-
-
-def is_avatar_id(text: str) -> bool:
-    """Letters, digits, dots, dashes and underscores, at most 64: safe in paths and on terminals."""
-    return _AVATAR_ID.fullmatch(text) is not None
 
 
 def _integer(value: object) -> int:

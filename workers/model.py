@@ -1,5 +1,6 @@
 """A model pair, loaded: speech features and mouths."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from workers.arrays import F32, U8
 from workers.batch_axis import fixed_batch, in_batches
+from workers.devices import ANYWHERE, ON_CPU, Execution
 from workers.errors import ModelError, NotFinite
 from workers.graph_cache import cached
 from workers.pair import ModelPair
@@ -17,12 +19,14 @@ from workers.unet import UNet, load_unet
 class Encoder:
     """The half that hears."""
 
-    def __init__(self, pair: ModelPair, threads: int = 0, cache: Path | None = None) -> None:
-        """``threads`` : of the CPU provider, 0 for one a core.  ``cache`` : see `graph_cache`.
+    def __init__(
+        self, pair: ModelPair, execution: Execution = ON_CPU, cache: Path | None = None
+    ) -> None:
+        """``cache`` : see `graph_cache`.
 
         Raises ModelError when it does not run, or not in batches as its shapes promise.
         """
-        self._session = session = _encoder_session(pair, threads, cache)
+        self._session = session = _encoder_session(pair, execution, cache)
         self.provider = session.provider
         self._windows = pair.window.name
         size = pair.window.shape[0] or 1
@@ -35,15 +39,15 @@ class Encoder:
         return features
 
 
-def _encoder_session(pair: ModelPair, threads: int, cache: Path | None) -> Session:
+def _encoder_session(pair: ModelPair, execution: Execution, cache: Path | None) -> Session:
     """With its batch axis freed where the file has a size there."""
     if pair.window.shape[0] is None:
-        return Session(pair.encoder, threads)
+        return Session(pair.encoder, execution)
     try:
         content = cached(cache, pair.encoder, "batch freed", partial(_batch_freed, pair.encoder))
-        return Session(pair.encoder, threads, content)
+        return Session(pair.encoder, execution, content)
     except ModelError:
-        return Session(pair.encoder, threads)
+        return Session(pair.encoder, execution)
 
 
 def _batch_freed(path: Path) -> bytes:
@@ -61,10 +65,16 @@ class Model:
         self._unet = unet
 
     @classmethod
-    def load(cls, directory: Path, threads: int = 0, cache: Path | None = None) -> "Model":
-        """The pair in a directory; see `ModelPair.find`, `load_unet`.  Raises ModelError."""
+    def load(
+        cls, directory: Path, execution: Execution = ANYWHERE, cache: Path | None = None
+    ) -> "Model":
+        """The pair in a directory; see `ModelPair.find`, `load_unet`.  Raises ModelError.
+
+        ``execution`` : of the U-Net; the encoder runs on the CPU, as in a farm.
+        """
         pair = ModelPair.find(directory)
-        return cls(Encoder(pair, threads, cache), load_unet(pair, threads, cache))
+        on_cpu = replace(ON_CPU, threads=execution.threads)
+        return cls(Encoder(pair, on_cpu, cache), load_unet(pair, execution, cache))
 
     def paint(self, crops: U8, audio: F32) -> U8:
         """Crops with mouths in them.

@@ -31,7 +31,8 @@ class Background(Protocol):
     fd: int  #: to be read when ``collect`` has something to do
 
     @property
-    def is_busy(self) -> bool: ...
+    def holds_beats(self) -> bool:
+        """Whether it has said how long it may take, and a beat now would hide that it hangs."""
 
     def collect(self) -> None:
         """Answer for what is done."""
@@ -51,7 +52,6 @@ class WorkerProcess:
         silent_s: float,
     ) -> None:
         self._endpoint: Endpoint = dealer(broker)
-        self._waiter = Waiter(self._endpoint, life_fd)
         self._life_fd = life_fd
         self._role, self._name = role, name
         self._tasks: deque[tuple[Any, list[bytes]]] = deque()
@@ -83,27 +83,26 @@ class WorkerProcess:
         self,
         handle: Handler,
         *,
-        ready: protocol.Ready,
+        ready: Callable[[], protocol.Ready],
         reset: Callable[[], None] = lambda: None,
         tidy: Callable[[], None] = lambda: None,
-        behind: Background | None = None,
+        behind: Sequence[Background] = (),
     ) -> None:
         """Do what the broker asks, until the parent is gone; ``tidy`` up now and then.
 
-        ``ready`` : what a new broker is told.
+        ``ready`` : gives what a new broker is told.
         ``reset`` : gives up what the broker before left here, and what is under way ``behind``.
         """
-        waiter = self._waiter if behind is None else self._waiter.with_descriptor(behind.fd)
+        waiter = Waiter(self._endpoint, self._life_fd, *(work.fd for work in behind))
         while True:
             self._receive(ready, reset)
             while self._tasks:
                 handle(*self._tasks.popleft())
                 self._receive(ready, reset)
-            if behind is not None:
-                behind.collect()
-            # What is behind said how long it may take: beats meanwhile would hide that it hangs.
-            is_idle = behind is None or not behind.is_busy
-            if is_idle and time.monotonic() - self._last_beat >= self._heartbeat_s:
+            for work in behind:
+                work.collect()
+            may_beat = not any(work.holds_beats for work in behind)
+            if may_beat and time.monotonic() - self._last_beat >= self._heartbeat_s:
                 self._beat("idle", self._silent_s)
                 tidy()
             if self._life_fd in waiter.wait(self._heartbeat_s):
@@ -115,7 +114,7 @@ class WorkerProcess:
                 left_s = self._announced_until - time.monotonic()
                 self._beat("reconnected", max(left_s, self._silent_s))
 
-    def _receive(self, ready: protocol.Ready, reset: Callable[[], None]) -> None:
+    def _receive(self, ready: Callable[[], protocol.Ready], reset: Callable[[], None]) -> None:
         """Queue what has arrived.  A reset overtakes the tasks before it: their broker is dead."""
         while (frames := self._endpoint.receive()) is not None:
             header, *payloads = frames
@@ -127,7 +126,7 @@ class WorkerProcess:
             reset()
             # The hello comes after every result of an old task: those are not heard.
             self._say_hello(epoch=message.epoch)
-            self.send(ready)
+            self.send(ready())
             self._beat("idle", self._silent_s)
 
     def _say_hello(self, epoch: int) -> None:

@@ -28,7 +28,10 @@ class Hello:
 class Ready:
     """Warm: send work."""
 
-    provider: str = ""  #: where inference runs
+    device: str = ""  #: of an inference worker
+    device_bytes: int = 0  #: that it has; 0: nobody knows
+    provider: str = ""  #: where inference runs; empty while it has no model
+    models: dict[str, int] = field(default_factory=dict)  #: that are loaded: id -> bytes
     n_blocks: int = 0  #: of an inference worker's ring
     batch_size: int = 0
     ring: str = ""
@@ -41,6 +44,31 @@ class Beat:
 
     phase: str
     silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded:
+    """Send work for it."""
+
+    model: str
+    provider: str
+    memory_bytes: int  #: that it takes, as measured
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNotLoaded:
+    """Its files are at fault, or there is no room for it."""
+
+    model: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnloaded:
+    """Its memory is free."""
+
+    model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +89,7 @@ class BatchDone:
     generations: list[int] = field(default_factory=list)
     busy_ms: float = 0.0  #: of the device
     idle_ms: float = 0.0  #: of the device before it, though this batch had arrived
+    memory_bytes: int = 0  #: that its model takes now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +128,18 @@ class TaskFailed:
 
 
 FROM_WORKER = wire.kinds(
-    Hello, Ready, Beat, SpanDone, BatchDone, PasteDone, Times, PasteLost, TaskFailed
+    Hello,
+    Ready,
+    Beat,
+    ModelLoaded,
+    ModelNotLoaded,
+    ModelUnloaded,
+    SpanDone,
+    BatchDone,
+    PasteDone,
+    Times,
+    PasteLost,
+    TaskFailed,
 )
 
 
@@ -107,9 +147,25 @@ FROM_WORKER = wire.kinds(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadModel:
+    """Answered by ``model_loaded`` or ``model_not_loaded``; other work goes on meanwhile."""
+
+    model: str  #: id
+    directory: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnloadModel:
+    """Nothing of it is under way.  Answered by ``model_unloaded``."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeSpan:
     """Payload: samples, float32 (n,)."""
 
+    model: str  #: that is loaded
     serial: int
     span: int
     first_sample: int
@@ -121,6 +177,7 @@ class RunBatch:
     """Payloads: for each run, its feature rows, float32 (n + 15, 512)."""
 
     batch: int
+    model: str  #: that is loaded
     serials: list[int]
     bundles: list[str]  #: directories
     digests: list[str]  #: of the bundles: one may be replaced while the farm runs
@@ -162,4 +219,4 @@ class Reset:
     epoch: int
 
 
-FROM_BROKER = wire.kinds(EncodeSpan, RunBatch, ReleaseSlots, Paste, Reset)
+FROM_BROKER = wire.kinds(LoadModel, UnloadModel, EncodeSpan, RunBatch, ReleaseSlots, Paste, Reset)

@@ -1,6 +1,7 @@
 """One loaded ONNX model.  The one file that knows onnxruntime."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,25 @@ os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
 import onnxruntime as ort
 
 from workers.arrays import F32, Array
-from workers.errors import ModelError
+from workers.devices import ANYWHERE, Device, Execution
+from workers.errors import DeviceLost, DeviceUnusable, ModelError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 
 _FATAL_ONLY = 4  # onnxruntime's own log severity: its errors reach us as exceptions
 _CUDA_DEVICE_FILE = Path("/dev/nvidiactl")
+_CUDA_TROUBLE = re.compile(r"\bcu(da|dnn|blas)\w*\b.{0,40}\b(failure|error)\b", re.IGNORECASE)
+_CUDA_FULL = re.compile(r"failed to allocate memory|out of memory", re.IGNORECASE)
+
+# What goes wrong reaches us as exceptions; a library that is missing is noticed by its provider.
+ort.set_default_logger_severity(_FATAL_ONLY)
+
+
+#: The shapes are few and warmed, but a search over all kernels takes seconds for each of them.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +60,13 @@ def providers_built_in() -> list[str]:
     return list(ort.get_available_providers())
 
 
-def usable_providers() -> list[str]:
-    """The providers worth trying here, best first.
+def best_device() -> Device:
+    """What to use when nobody says.
 
     A build with CUDA offers CUDA on every machine, so the driver's device file decides.
     """
     has_gpu = CUDA in providers_built_in() and _CUDA_DEVICE_FILE.exists()
-    return [CUDA, CPU] if has_gpu else [CPU]
+    return Device("cuda" if has_gpu else "cpu")
 
 
 def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -62,7 +75,7 @@ def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
     options.log_severity_level = _FATAL_ONLY
     # Nothing is run: what takes time is making a graph quicker.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _specs(_loaded(path, os.fspath(path), options, [CPU]))
+    return _specs(_loaded(path, os.fspath(path), options, [(CPU, {})]))
 
 
 class Session:
@@ -71,15 +84,24 @@ class Session:
     Raises ModelError when the file is not a model that onnxruntime can load.
     """
 
-    def __init__(self, path: Path, threads: int = 0, content: bytes | None = None) -> None:
-        """``threads`` : of the CPU provider, 0 for one a core.
+    def __init__(
+        self, path: Path, execution: Execution = ANYWHERE, content: bytes | None = None
+    ) -> None:
+        """``content`` : what to load instead of what is in the file, which then only names it.
 
-        ``content`` : what to load instead of what is in the file, which then only names it.
+        Raises DeviceUnusable.
         """
         self.path = path
         model = os.fspath(path) if content is None else content
-        self._session = _loaded(path, model, _session_options(threads), usable_providers())
+        device = execution.device or best_device()
+        providers = _providers(device, execution.provider_options)
+        self._session = _loaded(path, model, _session_options(execution.threads), providers)
         self.inputs, self.outputs = _specs(self._session)
+        if self.provider != PROVIDERS[device.kind] and not execution.may_fall_back:
+            raise DeviceUnusable(
+                f"{device} cannot be used: onnxruntime took {self.provider} instead (is its GPU"
+                " build installed, with CUDA's libraries?); inference.allow_cpu_fallback is off"
+            )
 
     @property
     def provider(self) -> str:
@@ -92,7 +114,7 @@ class Session:
             output: F32 = self._session.run([self.outputs[0].name], dict(inputs))[0]
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
-            raise ModelError(_reason(error)) from error
+            raise _failure(error) from error
         return output
 
     def run_into(self, inputs: Mapping[str, Array], outs: Mapping[str, Array]) -> None:
@@ -109,11 +131,35 @@ class Session:
             self._session.run_with_iobinding(binding)
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
-            raise ModelError(_reason(error)) from error
+            raise _failure(error) from error
+
+
+def _providers(device: Device, options: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """The device's own first, and those that take what it cannot run."""
+    index = {"device_id": str(device.index)}
+    cuda = (CUDA, {**CUDA_OPTIONS, **index, **(options if device.kind == "cuda" else {})})
+    cpu: tuple[str, dict[str, str]] = (CPU, {})
+    match device.kind:
+        case "cpu":
+            return [cpu]
+        case "cuda":
+            return [cuda, cpu]
+    return [(TENSORRT, {**index, **options}), cuda, cpu]
+
+
+def _failure(error: Exception) -> ModelError | DeviceLost:
+    """A model that cannot run, or a GPU that will run nothing more in this process."""
+    reason = _reason(error)
+    if _CUDA_TROUBLE.search(str(error)) and not _CUDA_FULL.search(str(error)):
+        return DeviceLost(f"the GPU failed: {reason}")
+    return ModelError(reason)
 
 
 def _loaded(
-    path: Path, model: str | bytes, options: ort.SessionOptions, providers: list[str]
+    path: Path,
+    model: str | bytes,
+    options: ort.SessionOptions,
+    providers: list[tuple[str, dict[str, str]]],
 ) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(model, options, providers=providers)

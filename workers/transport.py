@@ -120,17 +120,12 @@ class Waiter:
     """Wait for sockets and plain file descriptors at once."""
 
     def __init__(self, *sources: "Endpoint | int") -> None:
-        self._sources = sources
         self._poller = zmq.Poller()
         for source in sources:
             what = source.socket if isinstance(source, Endpoint) else source
             self._poller.register(what, zmq.POLLIN)
             if isinstance(source, Endpoint) and source.monitor is not None:
                 self._poller.register(source.monitor, zmq.POLLIN)
-
-    def with_descriptor(self, fd: int) -> "Waiter":
-        """One that waits for this as well."""
-        return Waiter(*self._sources, fd)
 
     def wait(self, timeout_s: float) -> set[object]:
         """Whatever has something to read: the endpoints' sockets and the descriptors."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from workers.arrays import F32, U8, Bools
 from workers.batch_axis import Tensors, fixed_batch, padded
-from workers.errors import ModelError, NotFinite
+from workers.devices import ANYWHERE, Execution
+from workers.errors import DeviceUnusable, ModelError, NotFinite
 from workers.families import Family
 from workers.graph_cache import cached
 from workers.kernels.backends import DEFAULT, kernels
@@ -79,17 +80,19 @@ class UNet:
         }
 
 
-def load_unet(pair: ModelPair, threads: int = 0, cache: Path | None = None) -> UNet:
-    """``threads`` : of the CPU provider, 0 for one a core.  ``cache`` : see `graph_cache`.
+def load_unet(pair: ModelPair, execution: Execution = ANYWHERE, cache: Path | None = None) -> UNet:
+    """``cache`` : see `graph_cache`.
 
     Raises ModelError when it does not run.
     """
     try:
         content = cached(cache, pair.unet, f"wrapped for {pair.family}", partial(_wrapped, pair))
-        session = Session(pair.unet, threads, content)
+        session = Session(pair.unet, execution, content)
         return UNet(session, WrappedEnds(session), pair, served_plainly="")
+    except DeviceUnusable:
+        raise
     except ModelError as error:
-        session = Session(pair.unet, threads)
+        session = Session(pair.unet, execution)
         return UNet(session, PlainEnds(session, pair.binding), pair, served_plainly=str(error))
 
 

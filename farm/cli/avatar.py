@@ -34,6 +34,7 @@ def info(arguments: argparse.Namespace) -> int:
                 f"quality {manifest.quality}, {manifest.chroma}, restart markers every {mcus}",
             ),
             ("paste", manifest.paste),
+            ("model", manifest.model or "any"),
             ("on disk", f"{n_bytes / 1e6:.1f} MB, {n_bytes / 1e3 / n:.0f} kB a frame"),
             ("compiled from", manifest.source_version),
             ("digest", manifest.digest),
@@ -51,7 +52,10 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def build(arguments: argparse.Namespace) -> int:
     options = BuildOptions(
-        quality=arguments.quality, paste=arguments.paste, box_order=arguments.boxes
+        quality=arguments.quality,
+        paste=arguments.paste,
+        box_order=arguments.boxes,
+        model=arguments.model or "",
     )
     report = build_avatar(
         arguments.source, arguments.id, user_paths(), options, force=arguments.force,

@@ -25,7 +25,7 @@ from farm.paths import DEMO_MODEL, Paths, user_paths
 from farm.progress import print_table
 from workers.errors import ModelError
 from workers.model import Model
-from workers.session import CPU, providers_built_in, usable_providers
+from workers.session import best_device, providers_built_in
 
 MIN_OPEN_FILES = 1024
 MIN_SHM_BYTES = 1 << 30
@@ -118,9 +118,9 @@ def _espeak() -> Finding:
 
 
 def _providers() -> Finding:
-    usable = usable_providers()
-    value = f"{usable[0]} (built in: {', '.join(providers_built_in())})"
-    return Finding("onnxruntime", value, Verdict.SLOW if usable == [CPU] else Verdict.OK)
+    device = best_device()
+    value = f"{device} (built in: {', '.join(providers_built_in())})"
+    return Finding("onnxruntime", value, Verdict.SLOW if device.is_cpu else Verdict.OK)
 
 
 def _model() -> Finding:

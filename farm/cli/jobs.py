@@ -18,9 +18,10 @@ from farm.progress import print_table
 def submit(arguments: argparse.Namespace) -> int:
     request = RenderRequest.of(arguments)
     request.check_output()
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         options = JobOptions(
             avatar=arguments.avatar,
+            model=arguments.model,
             job_id=arguments.job_id,
             priority=arguments.priority,
             deadline_s=arguments.deadline,
@@ -31,7 +32,7 @@ def submit(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         report = (
             client.farm_status(arguments.connect_timeout)
             if arguments.job is None
@@ -73,12 +74,13 @@ def _shown(value: object) -> str:
 
 
 def cancel(arguments: argparse.Namespace) -> int:
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         client.cancel(arguments.job)
     return 0
 
 
-def _client(arguments: argparse.Namespace) -> Client:
+def client_of(arguments: argparse.Namespace) -> Client:
+    """Of the farm that was named, or of this user's own."""
     url = arguments.connect or _own_farm()
     return Client(url, connect_timeout_s=arguments.connect_timeout)
 

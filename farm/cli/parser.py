@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from farm.config import FarmConfig
+from farm.config_rules import device_name
 from farm.espeak import DEFAULT_VOICE
 from workers.quality import DEFAULT_QUALITY, MAX_QUALITY
 
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_jobs(commands)
     _add_avatar(commands)
+    _add_model(commands)
     check = commands.add_parser("check", help="say what this installation has and lacks")
     check.set_defaults(run=("farm.cli.check", "main"))
     return top
@@ -37,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
 def _add_render(commands: Commands) -> None:
     render = commands.add_parser("render", help="render speech, or a text, to a video")
     _add_job(render)
-    render.add_argument("--model", type=Path, metavar="DIR", help="directory of a model pair")
     render.add_argument(
         "--batch-size",
         type=_whole(1, MAX_BATCH_SIZE),
@@ -46,6 +47,9 @@ def _add_render(commands: Commands) -> None:
     )
     render.add_argument(
         "--compositors", type=_whole(1, MAX_COMPOSITORS), metavar="N", help="(default: cores - 1)"
+    )
+    render.add_argument(
+        "--device", type=_device, metavar="D", help="cpu, cuda:N or tensorrt:N (default: best)"
     )
     render.add_argument(
         "--sequential", action="store_true", help="in one process, without a farm: the same frames"
@@ -67,6 +71,11 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--avatar", default="demo", metavar="ID|PATH", help="avatar id or bundle (default: demo)"
+    )
+    command.add_argument(
+        "--model",
+        metavar="ID|DIR",
+        help="model id, or directory of a model pair (default: the avatar's own, else demo)",
     )
     command.add_argument(
         "--video", choices=("h264", "mjpeg"), help="codec (default: h264); mjpeg keeps the JPEGs"
@@ -99,6 +108,13 @@ def _add_serve(commands: Commands) -> None:
         "--compositors", type=_whole(1, MAX_COMPOSITORS), metavar="N", help="(default: cores - 1)"
     )
     serve.add_argument("--batch-size", type=_whole(1, MAX_BATCH_SIZE), metavar="N")
+    serve.add_argument(
+        "--device",
+        action="append",
+        type=_device,
+        metavar="D",
+        help="where inference runs; may be repeated (default: all GPUs, else cpu)",
+    )
     serve.add_argument(
         "--profile",
         action="append",
@@ -133,6 +149,25 @@ def _add_jobs(commands: Commands) -> None:
     for name, command in (("submit", submit), ("status", status), ("cancel", cancel)):
         _add_connect(command, own_farm)
         command.set_defaults(run=("farm.cli.jobs", name))
+
+
+def _add_model(commands: Commands) -> None:
+    model = commands.add_parser("model", help="list models; load, unload and count a farm's")
+    verbs = model.add_subparsers(required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="the models of this user, and where they lie")
+    load = verbs.add_parser("load", help="have a model in a farm's memory before a job needs it")
+    load.add_argument("model", metavar="ID")
+    load.add_argument("--pin", action="store_true", help="and keep it there until it is unloaded")
+    unload = verbs.add_parser("unload", help="free its memory; refused while a job uses it")
+    unload.add_argument("model", metavar="ID")
+    stats = verbs.add_parser("stats", help="where a farm's models are, and what they have done")
+    stats.add_argument("model", nargs="?", metavar="ID", help="(default: all)")
+    for verb in (listing, stats):
+        verb.add_argument("--json", action="store_true")
+    for verb in (load, unload, stats):
+        _add_connect(verb, "the farm's address (default: this user's own farm)")
+    for verb, run in ((listing, "list_ids"), (load, "load"), (unload, "unload"), (stats, "stats")):
+        verb.set_defaults(run=("farm.cli.model", run))
 
 
 def _add_avatar(commands: Commands) -> None:
@@ -176,6 +211,9 @@ def _add_avatar_build(verbs: Commands) -> None:
         choices=("xyxy", "yyxx"),
         help="what the numbers in coords.pkl are; yyxx: y0 y1 x0 x1, as Wav2Lip's (default: see)",
     )
+    build.add_argument(
+        "--model", metavar="ID", help="of the model that was trained on it; its jobs then use that"
+    )
     build.add_argument("--force", action="store_true", help="build it anew, whatever is there")
     build.set_defaults(run=("farm.cli.avatar", "build"))
 
@@ -191,6 +229,12 @@ def _whole(least: int, most: int) -> Any:
         return number
 
     return parse
+
+
+def _device(text: str) -> str:
+    if complaint := device_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: {complaint}")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -7,23 +7,28 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from farm.cli.avatar import open_avatar
 from farm.client import Client, JobSpec
 from farm.embedded import embedded_farm
-from farm.errors import BadRequest
+from farm.errors import BadRequest, UnknownModel
 from farm.espeak import DEFAULT_VOICE
 from farm.media.audio import SpeechReader, open_speech
 from farm.media.output import Output, check_output, new_output
 from farm.media.spoken_text import SpokenText, open_spoken
 from farm.media.video import FrameSize, VideoCodec
-from farm.paths import DEMO_MODEL
+from farm.model_catalog import CONFIGURED, ModelCatalog
+from farm.paths import user_paths
 from farm.progress import Advance, progress_bar
 from farm.signals import raise_if_ended
 from workers.arrays import F32
+from workers.avatar import Bundle
+from workers.devices import Device, Execution
 from workers.features.windows import FPS
 from workers.model import Model
+from workers.pair import ModelPair
 from workers.sequential import render
 from workers.stages import StageTimes
 
@@ -122,7 +127,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.connect is not None:
         _refuse_farm_options(arguments)
         with Client(arguments.connect, connect_timeout_s=arguments.connect_timeout) as client:
-            report = on_a_farm(client, request, JobOptions(avatar=request.avatar))
+            options = JobOptions(avatar=request.avatar, model=arguments.model)
+            report = on_a_farm(client, request, options)
     elif arguments.sequential:
         report = _in_sequence(request, arguments)
     else:
@@ -132,7 +138,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _refuse_farm_options(arguments: argparse.Namespace) -> None:
     """What a running farm was started with cannot be asked of it."""
-    for name in ("model", "batch_size", "compositors", "sequential"):
+    for name in ("device", "batch_size", "compositors", "sequential"):
         if getattr(arguments, name):
             raise BadRequest(f"--{name.replace('_', '-')} cannot go with --connect")
 
@@ -141,7 +147,9 @@ def _in_sequence(request: RenderRequest, arguments: argparse.Namespace) -> Rende
     """In this process, frame after frame: the same bytes as from any farm."""
     with request.open_audio() as reader:
         bundle = open_avatar(request.avatar)
-        model = Model.load(arguments.model or DEMO_MODEL)
+        device = Device.named(arguments.device) if arguments.device else None
+        directory = model_directory(arguments.model, bundle)
+        model = Model.load(directory, Execution(device=device), user_paths().graphs)
         times = StageTimes()
         size = (bundle.manifest.width_px, bundle.manifest.height_px)
         if request.quality not in (None, bundle.manifest.quality):
@@ -169,14 +177,40 @@ def _embedded(request: RenderRequest, arguments: argparse.Namespace) -> RenderRe
         overrides: dict[str, Any] = {
             "inference.batch_size": arguments.batch_size,
             "compositors.count": arguments.compositors,
+            "inference.devices": [arguments.device] if arguments.device else None,
         }
-        if arguments.model is not None:
-            bundle.require_family(Model.load(arguments.model).family)
-            overrides["model.directory"] = str(arguments.model.absolute())
+        directory = model_directory(arguments.model, bundle)
+        bundle.require_family(ModelPair.find(directory).family)
+        overrides["model.directory"] = str(directory.absolute())
         with ExitStack() as stack:
             with progress_bar("starting the farm", None):
                 client = stack.enter_context(embedded_farm(bundle.directory, overrides))
-            return _collected(client, request, reader, JobOptions(avatar="avatar"))
+            options = JobOptions(avatar="avatar", model=CONFIGURED)
+            return _collected(client, request, reader, options)
+
+
+def model_directory(named: str | None, bundle: Bundle) -> Path:
+    """Of the model that was named, by id or by path; else the avatar's own, else the demo model.
+
+    Raises UnknownModel.
+    """
+    catalog = ModelCatalog(user_paths())
+    wanted = named or bundle.manifest.model
+    try:
+        return catalog.find(wanted).directory
+    except UnknownModel as error:
+        if named is not None and Path(named).is_dir():
+            return Path(named)
+        if named is None:
+            avatar = bundle.manifest.avatar_id
+            raise UnknownModel(
+                f"avatar {avatar} is for model {wanted!r}, which is not in"
+                f" {user_paths().models}; --model names another"
+            ) from error
+        known = ", ".join(catalog.ids())
+        raise UnknownModel(
+            f"{named!r}: no model of that id or path (there are: {known})"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +218,7 @@ class JobOptions:
     """A job's own settings."""
 
     avatar: str
+    model: str | None = None
     job_id: str | None = None
     priority: int = 0
     deadline_s: float | None = None
@@ -206,6 +241,7 @@ def _collected(
         JobSpec(
             audio=late,
             avatar=options.avatar,
+            model=options.model,
             job_id=options.job_id,
             priority=options.priority,
             deadline_s=options.deadline_s,

@@ -31,6 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
             "farm.endpoint": arguments.endpoint,
             "compositors.count": arguments.compositors,
             "inference.batch_size": arguments.batch_size,
+            "inference.devices": arguments.device,
         },
         source="the command line",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import make_full_model
 import numpy as np
 
+from workers.devices import ONE_THREAD
 from workers.session import Session
 
 N_TIMINGS = 20
@@ -18,8 +19,8 @@ def cost(model: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         make_full_model.write(Path(scratch))
         sessions = {
-            "demo": Session(model / "unet.onnx", threads=1),
-            "full": Session(Path(scratch) / "unet.onnx", threads=1),
+            "demo": Session(model / "unet.onnx", ONE_THREAD),
+            "full": Session(Path(scratch) / "unet.onnx", ONE_THREAD),
         }
     took_s: dict[str, list[float]] = {name: [] for name in sessions}
     visual = rng.uniform(0, 1, (1, 6, 320, 320)).astype(np.float32)
@@ -47,7 +48,7 @@ def batch_difference(model: Path) -> float:
     """The largest difference between a batch and its items one by one, of both files."""
     rng, n, away = np.random.default_rng(0), 5, []
     for path in sorted(model.glob("*.onnx")):
-        session = Session(path, threads=1)
+        session = Session(path, ONE_THREAD)
         feed = {
             spec.name: rng.uniform(0, 1, (n, *spec.shape[1:])).astype(np.float32)
             for spec in session.inputs
@@ -76,7 +77,7 @@ def torch_difference(model: Path, work: Path) -> dict[str, float]:
         painted = load_painter(work / "painter.pt")(
             torch.from_numpy(visual), torch.from_numpy(audio)
         ).numpy()
-    encoder, unet = (Session(model / f"{n}.onnx", threads=1) for n in ("audio_encoder", "unet"))
+    encoder, unet = (Session(model / f"{n}.onnx", ONE_THREAD) for n in ("audio_encoder", "unet"))
     away = (
         np.abs(encoder.run({encoder.inputs[0].name: mel}) - features).max(),
         np.abs(unet.run(dict(zip(_names(unet), (visual, audio), strict=True))) - painted).max(),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from demo_training.networks import AudioEncoder
 from demo_training.painter import Painter
+from workers.devices import ONE_THREAD
 from workers.session import Session
 
 OPSET = 18
@@ -52,4 +53,4 @@ def _write(path: Path, network: nn.Module, inputs: dict[str, np.ndarray], output
     )
     with torch.no_grad():
         expected: Tensor = network(*tensors)
-    return float(np.abs(Session(path, threads=1).run(arrays) - expected.numpy()).max())
+    return float(np.abs(Session(path, ONE_THREAD).run(arrays) - expected.numpy()).max())

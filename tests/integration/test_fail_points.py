@@ -5,6 +5,7 @@ A share of the points in each run, another one every day; ``--all`` of them in a
 
 import os
 import random
+import shutil
 import signal
 import statistics
 import threading
@@ -23,6 +24,7 @@ import psutil
 import pytest
 
 from farm.client import Client, JobSpec
+from farm.paths import TINY_MODEL
 from shm.fail_points import HIT_SUFFIX, POINTS, VARIABLE
 from tests.farm_process import WATCHFUL, RunningFarm, running_farm, start, wait_until
 from tests.material import Wanted, wanted
@@ -88,6 +90,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def farm(data: Path, order: Path) -> Iterator[RunningFarm]:
+    shutil.copytree(TINY_MODEL, data / "models" / "other")
     with running_farm(data, config=CONFIG, **{VARIABLE: f"@{order}"}) as farm:
         yield farm
 
@@ -123,6 +126,8 @@ def test_a_process_that_is_hit_costs_no_frame(
         order.write_text(f"{point}:{action}@{passage(point, action)}")
         if place.after_death_of:
             farm.workers(place.after_death_of)[0].kill()
+        if place.after_wish:
+            load_and_unload(farm)
         wait_until(hit.exists, farm.process, timeout_s=60)
         if place.role == "supervisor":
             farm.process.send_signal(signal.SIGCONT)
@@ -151,9 +156,17 @@ def test_a_supervisor_that_is_killed_costs_no_frame(
         assert second.wait(60) == 0
 
 
+def load_and_unload(farm: RunningFarm) -> None:
+    """An operator's wishes are carried out, whatever happens meanwhile."""
+    with Client(farm.url, connect_timeout_s=60) as operator:
+        operator.models.load("other", timeout_s=60)
+        operator.models.unload("other")
+        wait_until(lambda: operator.models.status("other").places == {}, timeout_s=60)
+
+
 def passage(point: str, action: str) -> int:
     """Another one for each case, the same one in every run; late ones while work is waiting."""
-    is_rare = bool(POINTS[point].after_death_of)
+    is_rare = bool(POINTS[point].after_death_of) or POINTS[point].after_wish
     return 1 if is_rare else random.Random(f"{point} {action}").randint(1, 4)
 
 

@@ -35,6 +35,7 @@ from farm.events import (
     WorkerGone,
     WorkerReady,
 )
+from farm.places import Capacity
 from farm.scheduler import Scheduler
 from farm.state import Limits
 from shm.layout import RingLayout
@@ -111,8 +112,8 @@ class Rules:
 
     def start(self) -> World:
         """Speech is encoded and the workers have just said that they are warm."""
-        scheduler = Scheduler(Limits())
-        scheduler.handle(WorkerReady(worker=b"audio", role="audio", pid=1), 0.0)
+        scheduler = Scheduler(Limits(), Capacity())
+        scheduler.handle(WorkerReady(worker=b"audio", role="audio", pid=1, models=(("m", 1),)), 0.0)
         for serial, (name, n_frames) in enumerate(self.jobs.items(), start=1):
             for event in _speech(name, serial, n_frames):
                 scheduler.handle(event, 0.0)
@@ -212,7 +213,12 @@ class Rules:
             return Reader(identity, outbox=(warm,), n_lives=n_lives)
         n_blocks, batch_size = self.layout.n_blocks, self.layout.slots_per_block
         warm = WorkerReady(
-            worker=identity, role="inference", pid=pid, n_blocks=n_blocks, batch_size=batch_size
+            worker=identity,
+            role="inference",
+            pid=pid,
+            n_blocks=n_blocks,
+            batch_size=batch_size,
+            models=(("m", 1),),
         )
         held = (None,) * self.layout.n_slots
         book = pickle.dumps(Ledger(self.layout))
@@ -304,7 +310,7 @@ class Rules:
 
 
 def _speech(name: str, serial: int, n_frames: int) -> Iterator[Event]:
-    yield JobOpened(client=b"client", job_id=name, avatar="a", credit=256)
+    yield JobOpened(client=b"client", job_id=name, avatar="a", model="m", model_bytes=1, credit=256)
     n_samples = 640 * n_frames
     yield AudioArrived(client=b"client", job_id=name, n_samples=n_samples, n_ready_spans=0)
     yield AudioEnded(client=b"client", job_id=name, total_spans=1, total_frames=n_frames)

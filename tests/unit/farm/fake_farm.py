@@ -11,8 +11,10 @@ from farm.commands import (
     GrantAudio,
     KeepResult,
     Lease,
+    LoadModel,
     RunBatch,
     SendFrames,
+    UnloadModel,
 )
 from farm.events import (
     AudioArrived,
@@ -24,15 +26,22 @@ from farm.events import (
     FramesComposited,
     JobOpened,
     JobResumed,
+    ModelLoaded,
+    ModelNotLoaded,
+    ModelUnloaded,
     Slot,
     SpanEncoded,
+    Ticked,
     WorkerGone,
     WorkerReady,
 )
+from farm.places import Capacity
 from farm.scheduler import Scheduler
 from farm.state import Limits
 
 SPAN_SAMPLES = 32 * 640
+
+Task = EncodeSpan | RunBatch | Composite | LoadModel | UnloadModel
 
 
 @dataclass
@@ -71,13 +80,17 @@ class FakeJob:
 class FakeFarm:
     """Keeps every task until a test finishes it; checks the invariants after every event."""
 
-    def __init__(self, **limits: int) -> None:
-        self.scheduler = Scheduler(Limits(**limits))
+    def __init__(self, capacity: Capacity | None = None, **limits: int) -> None:
+        self.capacity, self.limits = capacity or Capacity(), Limits(**limits)
+        self.scheduler = Scheduler(self.limits, self.capacity)
         self.now = 0.0
         self.log: list[tuple[Event, float]] = []
         self.commands: list[Command] = []
         self.jobs: dict[str, FakeJob] = {}
-        self.tasks: list[EncodeSpan | RunBatch | Composite] = []
+        self.tasks: list[Task] = []
+        self.model_bytes: dict[str, int] = {}  #: what a model takes once it is loaded; 100 MB
+        self.broken_models: set[str] = set()
+        self.n_loads = 0
         self.generations: dict[tuple[bytes, int], int] = {}
         self.n_workers = 0
         self.jpeg_bytes = 100_000
@@ -96,7 +109,10 @@ class FakeFarm:
 
     def _carry_out(self, command: Command) -> None:
         match command:
-            case EncodeSpan() | RunBatch() | Composite():
+            case EncodeSpan() | RunBatch() | Composite() | UnloadModel():
+                self.tasks.append(command)
+            case LoadModel():
+                self.n_loads += 1
                 self.tasks.append(command)
             case GrantAudio():
                 self.jobs[command.job_id].granted += command.n_samples
@@ -117,11 +133,24 @@ class FakeFarm:
             case FinishJob():
                 self.jobs[command.job_id].verdict = command
 
-    def add_worker(self, role: str, **ring: int) -> bytes:
+    def add_worker(self, role: str, models: str = "m", **more: object) -> bytes:
+        """``models`` : ids of one letter, in its memory from the first."""
         self.n_workers += 1
         identity = b"%s-%d" % (role.encode(), self.n_workers)
-        self.tell(WorkerReady(worker=identity, role=role, pid=self.n_workers, **ring))
+        held = tuple((model, self.size_of(model)) for model in models)
+        self.tell(
+            WorkerReady(
+                worker=identity,
+                role=role,
+                pid=self.n_workers,
+                models=() if role == "compositor" else held,
+                **more,  # type: ignore[arg-type]
+            )
+        )
         return identity
+
+    def size_of(self, model: str) -> int:
+        return self.model_bytes.get(model, 100_000_000)
 
     def add_all_workers(self, n_compositors: int = 2, batch_size: int = 8) -> None:
         self.add_worker("audio")
@@ -132,7 +161,8 @@ class FakeFarm:
     def open(self, job_id: str, total_frames: int, credit: int = 1 << 40, **more: object) -> None:
         client = b"client of " + job_id.encode()
         self.jobs[job_id] = FakeJob(client, total_frames, is_eager=credit >= 1_000)
-        self.tell(JobOpened(client=client, job_id=job_id, avatar="a", credit=credit, **more))  # type: ignore[arg-type]
+        fields = {"model": "m", "model_bytes": 1_000_000, **more}
+        self.tell(JobOpened(client=client, job_id=job_id, avatar="a", credit=credit, **fields))  # type: ignore[arg-type]
 
     def push(self, job_id: str) -> bool:
         """Send one more second of speech, or its end; False when there is nothing to send."""
@@ -180,10 +210,17 @@ class FakeFarm:
         n = len(job.received)
         self.tell(JobResumed(client=job.client, job_id=job_id, next_frame=n, credit=credit))
 
-    def finish(self, task: EncodeSpan | RunBatch | Composite) -> None:
+    def finish(self, task: Task) -> None:
         """A worker finishes a task it was given."""
         self.tasks.remove(task)
         match task:
+            case LoadModel(worker, model) if model in self.broken_models:
+                self.tell(ModelNotLoaded(worker=worker, model=model, message="broken"))
+            case LoadModel(worker, model):
+                n_bytes = self.size_of(model)
+                self.tell(ModelLoaded(worker=worker, model=model, n_bytes=n_bytes))
+            case UnloadModel(worker, model):
+                self.tell(ModelUnloaded(worker=worker, model=model))
             case EncodeSpan():
                 job = self.jobs[task.job_id]
                 job.spans.add(task.span)
@@ -221,6 +258,19 @@ class FakeFarm:
             while self.tasks:
                 self.finish(self.tasks[0])
                 busy = True
+            busy = busy or self.wait_for_room()
+
+    def wait_for_room(self) -> bool:
+        """Let time pass while a job's model is nowhere; whether that led to something."""
+        state = self.scheduler.state
+        placed = {model for worker in state.workers.values() for model in worker.places}
+        waiting = any(job.model not in placed for job in state.jobs.values())
+        for _ in range(20 if waiting else 0):
+            self.now += 1.0
+            self.tell(Ticked())
+            if self.tasks:
+                return True
+        return False
 
     def leases(self) -> list[Lease]:
         return [x for task in self.tasks if isinstance(task, Composite) for x in task.leases]

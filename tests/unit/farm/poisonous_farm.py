@@ -6,9 +6,9 @@ from math import log2
 
 from farm.commands import Composite, EncodeSpan, RunBatch
 from farm.hands import Worker
-from tests.unit.farm.fake_farm import FakeFarm
+from farm.places import Capacity
+from tests.unit.farm.fake_farm import FakeFarm, Task
 
-Task = EncodeSpan | RunBatch | Composite
 Piece = tuple[str, str, int]  #: role of the worker, job, and its frame or span
 
 MOST_DEATHS = log2(64) + 3  #: of one piece of poison, in the largest batch
@@ -22,6 +22,7 @@ def pieces(task: Task) -> list[Piece]:
             return [("inference", run.job_id, frame) for run in task.runs for frame in run.frames]
         case Composite():
             return [("compositor", lease.job_id, lease.frame) for lease in task.leases]
+    return []
 
 
 @dataclass
@@ -35,8 +36,8 @@ class Deaths:
 class PoisonousFarm(FakeFarm):
     """Workers do their tasks in the order given, and die at one that holds poison."""
 
-    def __init__(self, *poison: Piece, **limits: int) -> None:
-        super().__init__(**limits)
+    def __init__(self, *poison: Piece, capacity: Capacity | None = None, **limits: int) -> None:
+        super().__init__(capacity, **limits)
         self.poison = set(poison)
         self.deaths: dict[Piece, Deaths] = {}
         self.n_deaths: Counter[str] = Counter()
@@ -63,6 +64,7 @@ class PoisonousFarm(FakeFarm):
                     if any(task.worker == identity for task in self.tasks):
                         self.do_next(identity)
                 busy = True
+            busy = busy or self.wait_for_room()
 
     def encode_everything(self) -> None:
         """Let all speech arrive and become features."""

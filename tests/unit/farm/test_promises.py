@@ -19,8 +19,11 @@ from farm.ended_jobs import EndedJobs
 from farm.job_desk import JobDesk
 from farm.job_store import Finished
 from farm.journal import Entry, JournalFailed
+from farm.model_catalog import ModelCatalog
+from farm.model_desk import ModelDesk
 from farm.outbox import Outbox
 from farm.paths import Paths
+from farm.places import Capacity
 from farm.restorer import MAX_BROKERS, Restorer
 from farm.scheduler import Scheduler
 from farm.state import Limits
@@ -65,7 +68,7 @@ class Front:
         self.gone: set[bytes] = set()
         self.now = 0.0
         self.keeper = Keeper(self.log)
-        self.scheduler = Scheduler(Limits(max_jobs=2))
+        self.scheduler = Scheduler(Limits(max_jobs=2), Capacity())
         self.events: deque[happened.Event] = deque()
         outbox = Outbox(self)  # type: ignore[arg-type]
         self.jobs = JobDesk(
@@ -82,6 +85,12 @@ class Front:
             state=self.scheduler.state,
             events=self.events,
             jobs=self.jobs,
+            models=ModelDesk(
+                ModelCatalog(Paths(data=directory, cache=directory)),
+                outbox=outbox,
+                state=self.scheduler.state,
+                events=self.events,
+            ),
             settle=self.settle,
             welcome=protocol.Welcome(server="", epoch=1, max_chunk_bytes=1, max_jobs_per_client=1),
             farm_report=lambda: pytest.fail("nobody asked"),
@@ -204,6 +213,7 @@ def test_a_job_that_no_broker_survives_is_not_taken_over_for_ever(front: Front) 
     Restorer(
         keeper=front.keeper,
         catalog=Catalog(Paths(data=Path(), cache=Path())),
+        models=ModelCatalog(Paths(data=Path(), cache=Path())),
         jobs=front.jobs,
         events=front.events,
         settle=front.settle,

@@ -35,8 +35,8 @@ from farm.events import (
     WorkFailed,
 )
 from farm.jobs import FRAME_MOVES, JOB_MOVES, FrameState, Job, JobState
+from farm.places import Capacity
 from farm.scheduler import Scheduler
-from farm.state import Limits
 from tests.unit.farm.fake_farm import FakeFarm, FakeJob
 from tests.unit.farm.poisonous_farm import PoisonousFarm
 
@@ -48,6 +48,14 @@ def farm() -> FakeFarm:
     farm = FakeFarm()
     farm.add_all_workers()
     return farm
+
+
+def opened(client: bytes, job_id: str) -> JobOpened:
+    return JobOpened(client=client, job_id=job_id, avatar="a", model="m", model_bytes=1, credit=1)
+
+
+def some_job() -> Job:
+    return Job(job_id="a", serial=1, client=b"", avatar="a", model="m", priority=0, deadline=None)
 
 
 def of_kind(farm: FakeFarm, kind: type[T]) -> list[T]:
@@ -431,6 +439,8 @@ def restore(farm: FakeFarm, job_id: str, *, first_frame: int = 0, first_span: in
         JobRestored(
             job_id=job_id,
             avatar="a",
+            model="m",
+            model_bytes=1,
             priority=0,
             deadline=None,
             first_frame=first_frame,
@@ -682,7 +692,7 @@ def test_a_deadline_that_passes_fails_the_job(farm: FakeFarm) -> None:
 def test_the_same_id_twice_is_a_conflict(farm: FakeFarm) -> None:
     farm.open("a", 100)
 
-    farm.tell(JobOpened(client=b"other", job_id="a", avatar="a", credit=1))
+    farm.tell(opened(b"other", "a"))
 
     assert [command.code for command in of_kind(farm, Refuse)] == ["CONFLICT"]
 
@@ -690,7 +700,7 @@ def test_the_same_id_twice_is_a_conflict(farm: FakeFarm) -> None:
 def test_too_many_jobs_are_refused_and_may_be_tried_again() -> None:
     farm = FakeFarm(max_jobs=2, max_jobs_per_client=1)
     farm.open("a", 10)
-    farm.tell(JobOpened(client=farm.jobs["a"].client, job_id="a2", avatar="a", credit=1))
+    farm.tell(opened(farm.jobs["a"].client, "a2"))
     farm.open("b", 10)
     farm.open("c", 10)
 
@@ -728,7 +738,8 @@ def test_an_idle_farm_drains_at_once(farm: FakeFarm) -> None:
 @pytest.mark.parametrize("state", list(JobState))
 @pytest.mark.parametrize("event", ["end", "finish", "fail", "cancel", "dance"])
 def test_a_job_makes_only_the_moves_of_its_table(state: JobState, event: str) -> None:
-    job = Job(job_id="a", serial=1, client=b"", avatar="a", priority=0, deadline=None, state=state)
+    job = some_job()
+    job.state = state
 
     if (state, event) in JOB_MOVES:
         job.move(event)
@@ -742,7 +753,7 @@ def test_a_job_makes_only_the_moves_of_its_table(state: JobState, event: str) ->
 @pytest.mark.parametrize("state", list(FrameState))
 @pytest.mark.parametrize("event", sorted({event for _, event in FRAME_MOVES} | {"dance"}))
 def test_a_frame_makes_only_the_moves_of_its_table(state: FrameState, event: str) -> None:
-    job = Job(job_id="a", serial=1, client=b"", avatar="a", priority=0, deadline=None)
+    job = some_job()
     job.frames[7] = state
 
     if (state, event) in FRAME_MOVES:
@@ -760,21 +771,40 @@ class AnyFarm(RuleBasedStateMachine):
     `PoisonousFarm` asserts at each death that no job fails of it without cause.
     """
 
-    @initialize(n_compositors=st.integers(1, 3), batch_size=st.sampled_from([1, 3, 8]))
-    def start(self, n_compositors: int, batch_size: int) -> None:
+    @initialize(
+        n_compositors=st.integers(1, 3),
+        batch_size=st.sampled_from([1, 3, 8]),
+        max_loaded=st.integers(0, 2),
+    )
+    def start(self, n_compositors: int, batch_size: int, max_loaded: int) -> None:
         self.batch_size = batch_size
-        self.farm = PoisonousFarm(max_jobs=5)
+        self.farm = PoisonousFarm(capacity=Capacity(max_loaded=max_loaded), max_jobs=5)
         self.farm.add_all_workers(n_compositors, batch_size)
         self.n_opened = 0
 
     def jobs_alive(self) -> list[str]:
         return sorted(name for name, job in self.farm.jobs.items() if job.verdict is None)
 
-    @rule(total_frames=st.integers(1, 150), credit=st.sampled_from([0, 3, 10**6]))
-    def open(self, total_frames: int, credit: int) -> None:
+    @rule(
+        total_frames=st.integers(1, 150),
+        credit=st.sampled_from([0, 3, 10**6]),
+        model=st.sampled_from("mmn"),
+    )
+    def open(self, total_frames: int, credit: int, model: str) -> None:
         if len(self.farm.scheduler.state.jobs) < 5:
             self.n_opened += 1
-            self.farm.open(f"job {self.n_opened}", total_frames, credit)
+            name = f"job {self.n_opened}"
+            self.farm.open(name, total_frames, credit, model=model)
+            if name not in self.farm.scheduler.state.jobs:
+                refusal = self.farm.commands[-1]
+                assert isinstance(refusal, Refuse)
+                assert "kills workers" in refusal.message
+                del self.farm.jobs[name]
+
+    @rule(seconds=st.sampled_from([0.01, 1.0, 20.0]))
+    def wait(self, seconds: float) -> None:
+        self.farm.now += seconds
+        self.farm.tell(Ticked())
 
     @precondition(lambda self: self.jobs_alive())
     @rule(data=st.data(), seconds=st.integers(1, 8))
@@ -836,7 +866,7 @@ class AnyFarm(RuleBasedStateMachine):
         self.replay()
 
     def replay(self) -> None:
-        again = Scheduler(Limits(max_jobs=5))
+        again = Scheduler(self.farm.limits, self.farm.capacity)
         commands = [c for event, now in self.farm.log for c in again.handle(event, now)]
         assert commands == self.farm.commands, "the log does not replay"
 

@@ -1,11 +1,20 @@
 """What workers say, as the broker hears it."""
 
 import os
+from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from farm.feature_cache import FeatureCache
+from farm.model_catalog import ModelCatalog
+from farm.model_desk import ModelDesk
+from farm.outbox import Outbox
+from farm.paths import Paths
+from farm.places import Capacity
+from farm.state import FarmState, Limits
 from farm.worker_desk import WorkerDesk
 from workers import protocol, wire
 from workers.histogram import StepHistograms
@@ -19,7 +28,13 @@ class Workers:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
-        self.desk = WorkerDesk(self, EPOCH)  # type: ignore[arg-type]
+        models = ModelDesk(
+            ModelCatalog(Paths(data=Path("/none"), cache=Path("/none"))),
+            outbox=Outbox(self),  # type: ignore[arg-type]
+            state=FarmState(Limits(), Capacity()),
+            events=deque(),
+        )
+        self.desk = WorkerDesk(self, EPOCH, models, FeatureCache(1 << 20))  # type: ignore[arg-type]
 
     def send(self, frames: Sequence[bytes]) -> None:
         self.told.append(wire.decode(frames[1], protocol.FROM_BROKER, protocol.VERSION))

@@ -15,6 +15,7 @@ from farm.demo.avatar import DRAWING_VERSION
 from farm.paths import DEMO_MODEL
 from workers.arrays import F32
 from workers.avatar import Bundle
+from workers.devices import ONE_THREAD
 from workers.errors import NotFinite
 from workers.features.windows import cut_windows
 from workers.frames import crops_of
@@ -31,7 +32,7 @@ def metrics() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def demo_model() -> Model:
-    return Model.load(DEMO_MODEL, threads=1)
+    return Model.load(DEMO_MODEL, ONE_THREAD)
 
 
 def test_the_shipped_files_are_the_measured_ones(metrics: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ def painted(unet: Session, visual: F32, audio: F32) -> F32:
 def test_the_hole_is_honoured_to_the_pixel(demo_model: Model, demo_bundle: Bundle) -> None:
     """Outside of it the crop comes back; another hole, or none, breaks the picture."""
     family = demo_model.family
-    unet = Session(DEMO_MODEL / "unet.onnx", threads=1)
+    unet = Session(DEMO_MODEL / "unet.onnx", ONE_THREAD)
     crops = crops_of(demo_bundle, range(1))[:, 4:324, 4:324]
     audio = np.random.default_rng(2).uniform(0, 1, (1, 32, 16, 16)).astype(np.float32)
     visual = visual_tensor(crops, family.blackout)

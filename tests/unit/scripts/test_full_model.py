@@ -6,6 +6,7 @@ import onnx
 import pytest
 from onnx import shape_inference
 
+from workers.devices import ONE_THREAD
 from workers.model import Model
 
 
@@ -42,7 +43,7 @@ def test_it_is_as_heavy_as_the_published_model(
 
 
 def test_the_farm_takes_it_for_the_real_one(directory: Path) -> None:
-    model = Model.load(directory, threads=1)
+    model = Model.load(directory, ONE_THREAD)
     crops = np.full((2, 328, 328, 3), 128, np.uint8)
 
     painted = model.paint(crops, np.ones((2, 32, 16, 16), np.float32))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fake_espeak import NEEDS_ESPEAK
+from workers.devices import ONE_THREAD
 from workers.model import Model
 
 pytest.importorskip("torch", reason="training needs the extra: pip install .[train]")
@@ -36,7 +37,7 @@ def test_all_stages_hand_on_to_the_farm(tmp_path: Path, monkeypatch: pytest.Monk
     painter = painting.train_painter(tmp_path / "targets.npz", lips, tmp_path / "painter.pt")
     psnr_db = painting.validation_psnr_db(painter, painting.read_targets(tmp_path / "targets.npz"))
     away = export(lips.encoder, painter, tmp_path / "onnx")
-    model = Model.load(tmp_path / "onnx", threads=1)
+    model = Model.load(tmp_path / "onnx", ONE_THREAD)
 
     assert psnr_db > 10
     assert away < 1e-4

@@ -66,13 +66,13 @@ def serve(_line: Line, monkeypatch: pytest.MonkeyPatch, n_turns: int = 1) -> lis
     )
     with pytest.raises(SystemExit):
         worker.serve(
-            lambda task, _: done.append(task.span), ready=Ready(), reset=lambda: done.append(-1)
+            lambda task, _: done.append(task.span), ready=Ready, reset=lambda: done.append(-1)
         )
     return done
 
 
 def span(index: int) -> EncodeSpan:
-    return EncodeSpan(serial=1, span=index, first_sample=0, total_samples=None)
+    return EncodeSpan(model="m", serial=1, span=index, first_sample=0, total_samples=None)
 
 
 def test_a_reset_overtakes_what_was_asked_before_it(
