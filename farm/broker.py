@@ -4,16 +4,10 @@ One process, one loop: messages become events, the scheduler decides, its comman
 Started by the supervisor; ended by SIGTERM or the end of the supervisor.
 """
 
-import argparse
-import json
-import secrets
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from farm import commands as todo
 from farm import events as happened
@@ -21,15 +15,13 @@ from farm import protocol as client_side
 from farm.catalog import Catalog
 from farm.client_desk import ClientDesk
 from farm.control import Control, SupervisorGone
-from farm.durable import Durable, Keeper, NotDurable
+from farm.durable import Keeper
 from farm.ended_jobs import EndedJobs
 from farm.feature_cache import FeatureCache
 from farm.job_desk import JobDesk
-from farm.journal import JournalFailed
 from farm.model_catalog import ModelCatalog
 from farm.model_desk import ModelDesk
 from farm.outbox import Outbox
-from farm.paths import Paths
 from farm.places import Capacity
 from farm.restorer import Restorer
 from farm.scheduler import Scheduler
@@ -37,8 +29,7 @@ from farm.state import Limits
 from farm.worker_desk import WorkerDesk
 from shm.fail_points import fail_point
 from workers import wire
-from workers.process import die_with_parent
-from workers.transport import Endpoint, Waiter, router
+from workers.transport import Endpoint, Waiter
 
 TICK_S = 0.25
 BEAT_S = 1.0  #: between two signs of life to the supervisor
@@ -46,7 +37,6 @@ KEEP_ALIVE_S = 2.0
 LINGER_S = 4.0  #: for clients to take their last frames, once the farm ends; less than a hang
 MESSAGES_A_TURN = 64  #: from one socket before the other one is looked at
 MAX_JOBS_SHOWN = 32  #: ids in a report: a header has an end
-CLIENT_QUEUE = 64  #: messages of one client that may wait to be read; the rest waits with it
 
 
 class Broker:
@@ -285,75 +275,5 @@ class Broker:
             case todo.Drained():
                 self._has_drained = True
             case _:
-                if (event := self._desk.pass_on(command, self._jobs.stores)) is not None:
+                if (event := self._desk.orders.pass_on(command, self._jobs.stores)) is not None:
                     self._events.append(event)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """``python -m farm.broker``: started by the supervisor, never by hand."""
-    parser = argparse.ArgumentParser(prog="farm.broker")
-    for name in ("--client-endpoint", "--worker-endpoint", "--config-json"):
-        parser.add_argument(name, required=True)
-    for name in ("--control-fd", "--life-fd"):
-        parser.add_argument(name, required=True, type=int)
-    for name in ("--data", "--cache"):
-        parser.add_argument(name, required=True, type=Path)
-    parser.add_argument("--state-dir", type=Path)  # without: nothing outlives us
-    arguments = parser.parse_args(argv)
-    config = json.loads(arguments.config_json)
-    die_with_parent()
-    paths = Paths(data=arguments.data, cache=arguments.cache)
-    known = {key: config["limits"][key] for key in Limits.__dataclass_fields__}
-    try:
-        keeper = _keeper(arguments.state_dir, config["journal"])
-        clients = router(
-            arguments.client_endpoint,
-            max_frame_bytes=client_side.MAX_CHUNK_BYTES + wire.MAX_HEADER_BYTES,
-            receive_queue=CLIENT_QUEUE,
-        )
-        workers = router(arguments.worker_endpoint)
-    except (OSError, JournalFailed) as error:
-        print(f"farm: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
-        sys.exit(1)
-    broker = Broker(
-        clients=clients,
-        workers=workers,
-        control=Control(arguments.control_fd),
-        life_fd=arguments.life_fd,
-        catalog=Catalog(paths),
-        models=ModelCatalog(paths, config["model"]["directory"]),
-        limits=Limits(**known),
-        capacity=_capacity(config["models"]),
-        feature_cache_bytes=config["audio"]["feature_cache_mb"] * 1_000_000,
-        keeper=keeper,
-        keep_s=config["journal"]["keep_s"],
-        expected=config["workers"],
-        server=f"lipfarm {version('lipfarm')}",
-        epoch=secrets.randbits(48),
-    )
-    broker.run()
-    workers.close()
-    keeper.close()
-
-
-def _capacity(config: dict[str, Any]) -> Capacity:
-    return Capacity(
-        memory_bytes=config["memory_mb"] * 1_000_000,
-        max_loaded=config["max_loaded"],
-        eviction=config["eviction"],
-        idle_unload_s=config["idle_unload_s"],
-        assignment=config["assignment"],
-        pinned=frozenset(config["pinned"]),
-        devices={model: tuple(names) for model, names in config["devices"].items()},
-        load_s=config["load_s"],
-    )
-
-
-def _keeper(state_dir: Path | None, config: dict[str, int]) -> Keeper:
-    if state_dir is None:
-        return NotDurable()
-    return Durable(state_dir, config["max_mb"] * 1_000_000)
-
-
-if __name__ == "__main__":
-    main()

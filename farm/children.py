@@ -143,7 +143,7 @@ def _broker_command(
     }
     if paths.state is not None:
         options["--state-dir"] = str(paths.state.absolute())
-    return _python("farm.broker", options)
+    return _python("farm.broker_main", options)
 
 
 def _worker_command(

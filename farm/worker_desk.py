@@ -1,51 +1,25 @@
-"""The broker's side of the worker protocol: messages to events, commands to messages.
+"""What workers say: messages to events.
 
 Who speaks without having said hello worked for a broker before this one: it is told to forget what
 it does, and what it says before its hello is not heard.  So no old result is taken for a new one,
 though batches and tickets are numbered anew.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from farm import commands as todo
 from farm import events as happened
-from farm.feature_cache import FeatureCache, Key, key_of
-from farm.job_store import Finished, JobStore
+from farm.feature_cache import FeatureCache
+from farm.job_store import Finished
 from farm.model_desk import ModelDesk
-from shm.fail_points import fail_point
+from farm.worker_orders import Stores, WorkerOrders
+from farm.worker_peers import Peer
 from workers import protocol, wire
 from workers.features.windows import FEATURE_SIZE
 from workers.histogram import BadCounts, StepHistograms
-from workers.transport import Endpoint, Frame, PeerGone
-
-Stores = Mapping[int, JobStore]
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    model: str
-    shares: dict[int, int]  #: serial -> frames
-
-
-@dataclass(slots=True)
-class _Peer:
-    """A worker process, from its first words on."""
-
-    role: str
-    name: str
-    pid: int
-    ring: str = ""
-    ring_epoch: int = 0
-    batches: dict[int, "_Batch"] = field(default_factory=dict)
-    spans: dict[tuple[int, int], Key] = field(default_factory=dict)  #: (serial, span) ->
-    tickets: dict[int, tuple[todo.Lease, ...]] = field(default_factory=dict)
+from workers.transport import Endpoint
 
 
 class WorkerDesk:
@@ -58,11 +32,11 @@ class WorkerDesk:
         self._epoch = epoch
         self._models = models
         self._features = features
-        self._peers: dict[bytes, _Peer] = {}
+        self._peers: dict[bytes, Peer] = {}
+        self.orders = WorkerOrders(endpoint, self._peers, models, features)
         self._strangers: set[bytes] = set()  #: who were told to reset
         self._gone: set[bytes] = set()  #: reaped; their last words may still come
         self._finished: dict[happened.Slot, Finished] = {}
-        self._n_tickets = 0
         self.provider = ""  #: where inference runs
         self.steps = StepHistograms()  #: of all compositors since we began, the dead ones too
 
@@ -108,17 +82,17 @@ class WorkerDesk:
         if not Path(f"/proc/{hello.pid}").exists():
             return None
         before = self.of_pid(hello.pid)
-        self._peers[worker] = _Peer(hello.role, hello.name, hello.pid)
+        self._peers[worker] = Peer(hello.role, hello.name, hello.pid)
         # The line it had before was cut: what it was asked there it has dropped.
         return happened.WorkerGone(before) if before is not None else None
 
     def _reset(self, worker: bytes) -> None:
         if worker not in self._strangers:
             self._strangers.add(worker)
-            self._tell(worker, protocol.Reset(epoch=self._epoch))
+            self.orders.tell(worker, protocol.Reset(epoch=self._epoch))
 
     def _event(
-        self, worker: bytes, peer: _Peer, message: Any, payloads: list[bytes], stores: Stores
+        self, worker: bytes, peer: Peer, message: Any, payloads: list[bytes], stores: Stores
     ) -> happened.Event | None:
         match message:
             case protocol.Ready():
@@ -150,7 +124,7 @@ class WorkerDesk:
                 self._count_times(message)
         return None
 
-    def _ready(self, worker: bytes, peer: _Peer, message: protocol.Ready) -> happened.Event:
+    def _ready(self, worker: bytes, peer: Peer, message: protocol.Ready) -> happened.Event:
         peer.ring, peer.ring_epoch = message.ring, message.ring_epoch
         if peer.role == "inference" and message.provider:
             self.provider = message.provider
@@ -170,7 +144,7 @@ class WorkerDesk:
     def _model_moved(
         self,
         worker: bytes,
-        peer: _Peer,
+        peer: Peer,
         message: protocol.ModelLoaded | protocol.ModelNotLoaded | protocol.ModelUnloaded,
     ) -> happened.Event:
         model = message.model
@@ -191,7 +165,7 @@ class WorkerDesk:
     def _span_done(
         self,
         worker: bytes,
-        peer: _Peer,
+        peer: Peer,
         message: protocol.SpanDone,
         payloads: list[bytes],
         stores: Stores,
@@ -213,7 +187,7 @@ class WorkerDesk:
         )
 
     def _batch_done(
-        self, worker: bytes, peer: _Peer, message: protocol.BatchDone, stores: Stores
+        self, worker: bytes, peer: Peer, message: protocol.BatchDone, stores: Stores
     ) -> happened.Event:
         batch = peer.batches.pop(message.batch)
         n_all = sum(batch.shares.values())
@@ -232,7 +206,7 @@ class WorkerDesk:
     def _paste_done(
         self,
         worker: bytes,
-        peer: _Peer,
+        peer: Peer,
         message: protocol.PasteDone,
         payloads: list[bytes],
         stores: Stores,
@@ -254,97 +228,3 @@ class WorkerDesk:
             self.steps.merge(message.steps)
         except BadCounts as error:
             raise wire.WireError("BAD_MESSAGE", str(error)) from error
-
-    # What workers are asked.
-
-    def pass_on(self, command: todo.Command, stores: Stores) -> happened.Event | None:
-        """Carry out a command that is for a worker; one that is gone cannot be told.
-
-        Gives what happened at once, because nobody had to be asked.
-        """
-        match command:
-            case todo.LoadModel():
-                if (directory := self._models.directory_for(command)) is not None:
-                    load = protocol.LoadModel(model=command.model, directory=directory)
-                    self._tell(command.worker, load)
-            case todo.UnloadModel():
-                self._tell(command.worker, protocol.UnloadModel(model=command.model))
-            case todo.EncodeSpan():
-                return self._encode(command, stores[command.serial])
-            case todo.RunBatch():
-                self._run_batch(command, stores)
-            case todo.ReleaseSlots():
-                release = protocol.ReleaseSlots(
-                    slots=[slot.slot for slot in command.slots],
-                    generations=[slot.generation for slot in command.slots],
-                )
-                self._tell(command.worker, release)
-            case todo.Composite():
-                self._composite(command, stores)
-        return None
-
-    def _encode(self, command: todo.EncodeSpan, store: JobStore) -> happened.Event | None:
-        span = store.span(command.span)
-        key = key_of(command.model, span)
-        if (features := self._features.get(key)) is not None:
-            store.keep_features(span.index, features)
-            return happened.SpanEncoded(
-                worker=command.worker,
-                serial=command.serial,
-                span=span.index,
-                n_ready_frames=store.n_ready_frames,
-            )
-        self._peers[command.worker].spans[command.serial, span.index] = key
-        ask = protocol.EncodeSpan(
-            model=command.model,
-            serial=command.serial,
-            span=span.index,
-            first_sample=span.first_sample,
-            total_samples=span.total_samples,
-        )
-        self._tell(command.worker, ask, [span.samples.data.cast("B")])
-        return None
-
-    def _run_batch(self, command: todo.RunBatch, stores: Stores) -> None:
-        shares: Counter[int] = Counter()
-        for run in command.runs:
-            shares[run.serial] += len(run.frames)
-        self._peers[command.worker].batches[command.batch] = _Batch(command.model, dict(shares))
-        ask = protocol.RunBatch(
-            batch=command.batch,
-            model=command.model,
-            serials=[run.serial for run in command.runs],
-            bundles=[stores[run.serial].directory for run in command.runs],
-            digests=[stores[run.serial].digest for run in command.runs],
-            first_frames=[run.frames.start for run in command.runs],
-            counts=[len(run.frames) for run in command.runs],
-        )
-        rows = [stores[run.serial].rows(run.frames).data.cast("B") for run in command.runs]
-        self._tell(command.worker, ask, rows)
-
-    def _composite(self, command: todo.Composite, stores: Stores) -> None:
-        self._n_tickets += 1
-        leases = command.leases
-        self._peers[command.worker].tickets[self._n_tickets] = leases
-        owners = [self._peers[lease.slot.worker] for lease in leases]
-        ask = protocol.Paste(
-            ticket=self._n_tickets,
-            serials=[lease.serial for lease in leases],
-            bundles=[stores[lease.serial].directory for lease in leases],
-            digests=[stores[lease.serial].digest for lease in leases],
-            qualities=[stores[lease.serial].opened.quality or 0 for lease in leases],
-            wants_change=[stores[lease.serial].is_patch for lease in leases],
-            frames=[lease.frame for lease in leases],
-            rings=[owner.ring for owner in owners],
-            ring_epochs=[owner.ring_epoch for owner in owners],
-            slots=[lease.slot.slot for lease in leases],
-            generations=[lease.slot.generation for lease in leases],
-        )
-        self._tell(command.worker, ask)
-
-    def _tell(self, worker: bytes, message: object, payloads: "Sequence[Frame]" = ()) -> None:
-        header = wire.encode(message, protocol.VERSION)
-        # If it died, the supervisor will say so, and its work is given to another.
-        with suppress(PeerGone):
-            self._endpoint.send([worker, header, *payloads])
-            fail_point("broker.worker_asked")

@@ -170,7 +170,7 @@ def name_of(process: psutil.Process) -> str:
     words = process.cmdline()
     if "--name" in words:
         return words[words.index("--name") + 1]
-    return "broker" if "farm.broker" in words else "supervisor"
+    return "broker" if "farm.broker_main" in words else "supervisor"
 
 
 def copies(bundle: Bundle, jpeg_bytes: int) -> dict[str, int]:

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from farm.jobs import FRAME_MOVES, JOB_MOVES
+from farm.places import PLACE_MOVES
 from farm.restart import PHASES
 from shm.ledger import TRANSITIONS
 
@@ -15,6 +16,7 @@ STATES = Path(__file__).parents[1] / "farm" / "STATES.md"
 TABLES: Mapping[str, Mapping[tuple[Enum, str], Enum]] = {
     "job": JOB_MOVES,
     "frame": FRAME_MOVES,
+    "place": PLACE_MOVES,
     "slot": TRANSITIONS,
     "farm": PHASES,
 }

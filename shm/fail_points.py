@@ -83,7 +83,7 @@ POINTS = {
     "journal.committed": Place("farm/journal.py", "broker"),
     "broker.committed": Place("farm/broker.py", "broker"),
     "broker.spoken": Place("farm/broker.py", "broker"),
-    "broker.worker_asked": Place("farm/worker_desk.py", "broker"),
+    "broker.worker_asked": Place("farm/worker_orders.py", "broker"),
     "broker.result_kept": Place("farm/broker.py", "broker"),
     "broker.death_heard": Place("farm/broker.py", "broker", after_death_of="compositor"),
     "journal.speech_removed": Place("farm/durable.py", "broker"),

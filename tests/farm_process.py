@@ -46,7 +46,7 @@ class RunningFarm:
 
     def workers(self, role: str) -> list[psutil.Process]:
         """The processes of one role: "broker", "audio", "inference" or "compositor"."""
-        wanted = "farm.broker" if role == "broker" else role
+        wanted = "farm.broker_main" if role == "broker" else role
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if wanted in _words(child)]
 

@@ -296,7 +296,7 @@ def embedded_broker() -> psutil.Process:
     brokers = [
         process
         for process in family
-        if "farm.broker" in process.cmdline() and "--state-dir" not in process.cmdline()
+        if "farm.broker_main" in process.cmdline() and "--state-dir" not in process.cmdline()
     ]
     return brokers[0]
 
