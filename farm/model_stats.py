@@ -13,6 +13,8 @@ class _Counts:
     n_frames: int = 0
     n_loads: int = 0
     load_ms: float = 0.0
+    busy_ms: float = 0.0
+    idle_ms: float = 0.0
     batch_ms: Histogram = field(default_factory=Histogram)
     provider: str = ""
 
@@ -35,8 +37,11 @@ class ModelStats:
         counts.n_loads += 1
         counts.load_ms, counts.provider = load_ms, provider
 
-    def count_batch(self, model: str, n_frames: int, busy_ms: float) -> None:
+    def count_batch(self, model: str, n_frames: int, busy_ms: float, idle_ms: float = 0.0) -> None:
+        """``idle_ms`` : of the device, before a batch that was there already."""
         counts = self._of(model)
+        counts.busy_ms += busy_ms
+        counts.idle_ms += idle_ms
         counts.n_batches += 1
         counts.n_frames += n_frames
         counts.batch_ms.add(busy_ms)
@@ -52,6 +57,8 @@ class ModelStats:
             "loads": counts.n_loads,
             "load_ms": counts.load_ms,
             "provider": counts.provider,
+            "busy_s": counts.busy_ms / 1e3,
+            "idle_s": counts.idle_ms / 1e3,
             "frame_ms": batch_ms.mean_ms * batch_ms.n / (counts.n_frames or 1),
             "batch_ms": batch_ms.mean_ms,
             **{f"batch_p{p}_ms": batch_ms.percentile_ms(p) for p in (50, 90, 99)},

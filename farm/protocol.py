@@ -292,6 +292,8 @@ class ModelReport:
     frames: int  #: that it has painted, those that were painted twice included
     loads: int
     load_ms: float  #: the last one
+    busy_s: float  #: of devices, in all
+    idle_s: float  #: the same, standing still though a batch for this model was there
     frame_ms: float  #: of a device, on average
     batch_ms: float  #: the same of a batch, and its percentiles, within 19 %
     batch_p50_ms: float

@@ -191,7 +191,7 @@ class WorkerDesk:
     ) -> happened.Event:
         batch = peer.batches.pop(message.batch)
         n_all = sum(batch.shares.values())
-        self._models.stats.count_batch(batch.model, n_all, message.busy_ms)
+        self._models.stats.count_batch(batch.model, n_all, message.busy_ms, message.idle_ms)
         for serial, n_frames in batch.shares.items():
             if (store := stores.get(serial)) is not None:
                 store.count_ms("inference", message.busy_ms * n_frames / n_all)
