@@ -59,6 +59,13 @@ def parsed(content: bytes) -> ModelProto:
     return model
 
 
+QUANTIZED_KINDS = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
+
+
+def is_quantized(model: ModelProto) -> bool:
+    return any(node.op_type in QUANTIZED_KINDS for node in model.graph.node)
+
+
 def opset(model: ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from workers.errors import ModelError
-from workers.model_file import float_names, flow, parsed
+from workers.model_file import float_names, flow, is_quantized, parsed
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CARRIERS = (
@@ -57,9 +57,9 @@ def _add_ends(model: ModelProto) -> None:
 
 
 def _require_plain_floats(model: ModelProto) -> None:
+    if is_quantized(model):
+        raise ModelError("it is quantised to int8, which half precision would undo")
     for node in model.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv"):
-            raise ModelError("it is quantised to int8, which half precision would undo")
         kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
         if any(attribute.type in kinds for attribute in node.attribute):
             raise ModelError(f"it has a graph within its graph ({node.op_type})")

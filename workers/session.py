@@ -92,7 +92,7 @@ class Session:
             output: F32 = self._session.run([self.outputs[0].name], dict(inputs))[0]
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
-            raise ModelError(_reason(error)) from error
+            raise ModelError(reason(error)) from error
         return output
 
     def run_into(self, inputs: Mapping[str, Array], outs: Mapping[str, Array]) -> None:
@@ -109,7 +109,7 @@ class Session:
             self._session.run_with_iobinding(binding)
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
-            raise ModelError(_reason(error)) from error
+            raise ModelError(reason(error)) from error
 
 
 def _loaded(
@@ -119,7 +119,7 @@ def _loaded(
         return ort.InferenceSession(model, options, providers=providers)
     # onnxruntime's exceptions share no base class of their own.
     except Exception as error:
-        raise ModelError(f"{path}: onnxruntime cannot load it ({_reason(error)})") from error
+        raise ModelError(f"{path}: onnxruntime cannot load it ({reason(error)})") from error
 
 
 def _specs(session: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -142,7 +142,7 @@ def _spec(value: ort.NodeArg) -> TensorSpec:
     return TensorSpec(value.name, value.type, sizes)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of onnxruntime's message, without its error code."""
     first_line, *_ = str(error).strip().splitlines() or [type(error).__name__]
     return first_line.split(" : ")[-1]
