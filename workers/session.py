@@ -62,7 +62,7 @@ def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
     options.log_severity_level = _FATAL_ONLY
     # Nothing is run: what takes time is making a graph quicker.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _specs(_loaded(path, os.fspath(path), options, [CPU]))
+    return _specs(path, _loaded(path, os.fspath(path), options, [CPU]))
 
 
 class Session:
@@ -79,7 +79,7 @@ class Session:
         self.path = path
         model = os.fspath(path) if content is None else content
         self._session = _loaded(path, model, _session_options(threads), usable_providers())
-        self.inputs, self.outputs = _specs(self._session)
+        self.inputs, self.outputs = _specs(path, self._session)
 
     @property
     def provider(self) -> str:
@@ -115,16 +115,25 @@ class Session:
 def _loaded(
     path: Path, model: str | bytes, options: ort.SessionOptions, providers: list[str]
 ) -> ort.InferenceSession:
+    # Where there is no other provider to try, trying again only prints to standard output.
+    enable_fallback = len(providers) > 1
     try:
-        return ort.InferenceSession(model, options, providers=providers)
+        return ort.InferenceSession(
+            model, options, providers=providers, enable_fallback=enable_fallback
+        )
     # onnxruntime's exceptions share no base class of their own.
     except Exception as error:
         raise ModelError(f"{path}: onnxruntime cannot load it ({reason(error)})") from error
 
 
-def _specs(session: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def _specs(
+    path: Path, session: ort.InferenceSession
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    return tuple(map(_spec, inputs)), tuple(map(_spec, outputs))
+    try:
+        return tuple(map(_spec, inputs)), tuple(map(_spec, outputs))
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: the name of a tensor is not UTF-8") from error
 
 
 def _session_options(threads: int) -> ort.SessionOptions:

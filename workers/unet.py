@@ -137,6 +137,8 @@ class PlainEnds:
         visual = visual_tensor(crops[:, inner.y0 : inner.y1, inner.x0 : inner.x1], family.blackout)
         inputs: Tensors = {self._binding.image.name: visual, self._binding.audio.name: audio}
         outputs = self._session.run(inputs)
+        if len(outputs) != len(crops):
+            raise ModelError(f"it gives {len(outputs)} pictures for a batch of {len(crops)}")
         painted[..., :3] = crops
         mouths = painted[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
         return np.array([self._is_put(*both) for both in zip(outputs, mouths, strict=True)])

@@ -200,6 +200,24 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     assert load_unet(ModelPair.find(TINY_MODEL), cache=tmp_path / "file").served_plainly == ""
 
 
+def test_a_model_that_answers_for_the_first_frame_alone_gets_one_at_a_time(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    pair = wild_model(tmp_path / "m")
+    model = onnx.load(pair.unet)
+    zero, one = (numpy_helper.from_array(np.array([k]), f"k{k}") for k in (0, 1))
+    model.graph.initializer.extend([zero, one])
+    model.graph.node.append(helper.make_node("Slice", ["mouth", "k0", "k1", "k0"], ["first"]))
+    model.graph.output[0].name = "first"
+    onnx.save(model, pair.unet)
+    inputs = batch(rng, 3)
+    expected = painted(load_unet(wild_model(tmp_path / "n")), *inputs)
+
+    for unet in (load_unet(pair), plain(pair)):
+        assert unet.fixed_batch == 1
+        assert np.array_equal(painted(unet, *inputs), expected)
+
+
 def test_a_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
     pair = wild_model(tmp_path / "m")
     model = onnx.load(pair.unet)
