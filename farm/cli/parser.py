@@ -5,6 +5,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from farm.cli.model_parser import add_model
 from farm.config import FarmConfig
 from farm.espeak import DEFAULT_VOICE
 from workers.quality import DEFAULT_QUALITY, MAX_QUALITY
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_jobs(commands)
     _add_avatar(commands)
+    add_model(commands)
     check = commands.add_parser("check", help="say what this installation has and lacks")
     check.set_defaults(run=("farm.cli.check", "main"))
     return top
