@@ -13,8 +13,10 @@ Haswell (emulated by qemu) gives 47 dB with all bits and 62 with 7, where one wi
 """
 
 import copy
+import logging
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from workers.errors import ModelError
 from workers.model_file import flow, is_quantized, opset, parsed, self_contained
 
 # Before onnxruntime, whose telemetry it turns off.
-from workers.session import reason
+from workers.session import FATAL_ONLY, WARNING, reason
 
 LEAST_OPSET = 13  #: DequantizeLinear has a scale for each channel since then
 NEW_OPSET = 17  #: for those that are older
@@ -63,7 +65,7 @@ class Quantizer:
         """See what values its tensors take.  ``inputs`` : as the model takes them, some calls."""
         from onnxruntime.quantization import create_calibrator
 
-        with tempfile.TemporaryDirectory(prefix="lipfarm-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="lipfarm-") as scratch, _quiet():
             plain = Path(scratch, "plain.onnx")
             onnx.save(self._model, plain)
             calibrator = create_calibrator(plain, QUANTIZED, str(Path(scratch, "seen.onnx")))
@@ -92,7 +94,8 @@ class Quantizer:
             # Pixels then are exact: a scale of 1 / 255.
             extra_options={"TensorQuantOverrides": {self._image_input: [_UNIT_RANGE]}},
         )
-        quantizer.quantize_model()
+        with _quiet():
+            quantizer.quantize_model()
         model = quantizer.model.model
         del model.graph.value_info[:], model.metadata_props[:]
         return bytes(model.SerializeToString())
@@ -122,6 +125,21 @@ class _Reader:
         return None if inputs is None else dict(inputs)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime warns of constants that it removes, among the lines that a user should read."""
+    from onnxruntime import set_default_logger_severity
+
+    before = logging.root.manager.disable
+    set_default_logger_severity(FATAL_ONLY)
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        set_default_logger_severity(WARNING)
+
+
 def _prepared(path: Path) -> ModelProto:
     """Constants folded, batch norms put into convolutions, every node named, types inferred."""
     from onnxruntime.quantization import quant_pre_process
@@ -132,7 +150,7 @@ def _prepared(path: Path) -> ModelProto:
     try:
         if opset(model) < LEAST_OPSET:
             model = version_converter.convert_version(model, NEW_OPSET)
-        with tempfile.TemporaryDirectory(prefix="lipfarm-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="lipfarm-") as scratch, _quiet():
             plain, prepared = Path(scratch, "plain.onnx"), Path(scratch, "prepared.onnx")
             onnx.save(model, plain)
             # The symbolic inference would need sympy; onnx's own is enough for these graphs.

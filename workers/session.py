@@ -20,7 +20,8 @@ from workers.errors import ModelError
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-_FATAL_ONLY = 4  # onnxruntime's own log severity: its errors reach us as exceptions
+#: onnxruntime's log severities; its errors reach us as exceptions
+FATAL_ONLY, WARNING = 4, 2
 _CUDA_DEVICE_FILE = Path("/dev/nvidiactl")
 
 
@@ -59,7 +60,7 @@ def usable_providers() -> list[str]:
 def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """A model file's inputs and outputs.  Raises ModelError when onnxruntime cannot load it."""
     options = ort.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
+    options.log_severity_level = FATAL_ONLY
     # Nothing is run: what takes time is making a graph quicker.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return _specs(path, _loaded(path, os.fspath(path), options, [CPU]))
@@ -139,7 +140,7 @@ def _specs(
 def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = _FATAL_ONLY
+    options.log_severity_level = FATAL_ONLY
     # Spinning threads eat the cores that the rest of the pipeline needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -183,12 +183,15 @@ def test_what_no_layer_reaches_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "age", [{"opset": 11}, {"has_batch_norm": True}, {"opset": 11, "has_batch_norm": True}]
 )
-def test_models_of_all_ages_are_quantised(tmp_path: Path, age: dict[str, int]) -> None:
+def test_models_of_all_ages_are_quantised(
+    tmp_path: Path, age: dict[str, int], capfd: pytest.CaptureFixture[str]
+) -> None:
     pair = painter(tmp_path / "m", **age)
 
     made = quantized(pair, noise(4))
 
     assert (made.n_layers, made.in_float) == (4, ("colours",))
+    assert capfd.readouterr() == ("", ""), "onnxruntime talks"
     mouths = painted(load_unet(written(made, pair, tmp_path)), noise(3))
     assert fidelity(mouths, painted(load_unet(pair), noise(3)), FAMILY).crop_db > 35
 
