@@ -47,6 +47,10 @@ class AvatarRefused(BadRequest):
     """An avatar cannot be built under that id, or not where avatars are kept."""
 
 
+class ModelNotWritten(BadRequest):
+    """A model cannot be written there: something else is in the way, or the place is read-only."""
+
+
 class CacheUnusable(BadRequest):
     """The cache directory cannot be written."""
 

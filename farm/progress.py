@@ -26,8 +26,11 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Advance]:
-    """A bar on a terminal, nothing anywhere else.  ``total`` None: how many is not known."""
+def progress_bar(what: str, total: int | None, unit: str = "frames") -> Iterator[Advance]:
+    """A bar on a terminal, nothing anywhere else.  ``total`` None: how many is not known.
+
+    ``unit`` : of what is counted.
+    """
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -42,7 +45,7 @@ def progress_bar(what: str, total: int | None) -> Iterator[Advance]:
 
         def advance() -> None:
             speed = bars.tasks[0].speed
-            bars.update(task, advance=1, rate=f"{speed:.0f} frames/s" if speed else "")
+            bars.update(task, advance=1, rate=f"{speed:.0f} {unit}/s" if speed else "")
 
         yield advance
 

@@ -1,12 +1,13 @@
 """Measure lipfarm on this machine.
 
-usage: bench.py pipeline | pixels | kernels | bundle | seam  [--json] ...
+usage: bench.py pipeline | pixels | kernels | bundle | seam | int8  [--json] ...
 
     pipeline  the farm, stage by stage, against the sequential renderer
     pixels    a finished frame, against the same work with OpenCV
     kernels   every step's back ends
     bundle    an avatar of 500 frames: size, opening, a compositor's memory
     seam      how visible the edge of the mouth is
+    int8      a quantised U-Net, against float32
 
 ``--json`` prints a list of rows, one measurement each: keys that name it, ``value``, ``unit``.
 Machines are noisy: believe the ratios, not the milliseconds.
@@ -17,6 +18,7 @@ import json
 import sys
 
 import bench_bundle
+import bench_int8
 import bench_kernels
 import bench_pipeline
 import bench_pixels
@@ -28,6 +30,7 @@ BENCHMARKS = {
     "kernels": bench_kernels,
     "bundle": bench_bundle,
     "seam": bench_seam,
+    "int8": bench_int8,
 }
 
 

@@ -1,4 +1,4 @@
-"""A U-Net's graph with pictures of bytes at both ends.  The one file that knows onnx.
+"""A U-Net's graph with pictures of bytes at both ends.
 
     crops     uint8 (n, C, C, 3), RGB: what the bundle keeps
       |       inner square, planes, BGR, 0..1, blackout
@@ -11,17 +11,16 @@ A frame thus moves 0.75 MB instead of 3.7 MB, and the arithmetic around the mode
 model runs.  The pixels are those of `workers.kernels.tensors`, byte for byte on a CPU.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from workers.arrays import Array
 from workers.errors import ModelError
 from workers.families import Family
 from workers.geometry import Rect
+from workers.model_file import opset, parsed
 
 CROPS, PAINTED, MEANS = "lipfarm.crops", "lipfarm.painted", "lipfarm.means"
 LEAST_OPSET = 11  #: Clip and Slice take their limits as tensors since then
@@ -31,15 +30,15 @@ class NotWrappable(ModelError):
     """A model whose graph cannot be given other ends; it can still be run as it is."""
 
 
-def wrapped(path: Path, family: Family, image_input: str) -> bytes:
+def wrapped(content: bytes, family: Family, image_input: str) -> bytes:
     """A U-Net's model file with the ends above, and its batch axis free.
 
-    ``image_input`` : the name of its picture input.  Raises NotWrappable, without the path.
+    ``content`` : with its weights; see `model_file.self_contained`.
+    ``image_input`` : the name of its picture input.  Raises ModelError, without the path.
     """
-    model = _read(path)
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    if opset < LEAST_OPSET:
-        raise NotWrappable(f"its opset is {opset}, older than {LEAST_OPSET}")
+    model = parsed(content)
+    if opset(model) < LEAST_OPSET:
+        raise NotWrappable(f"its opset is {opset(model)}, older than {LEAST_OPSET}")
     _free_batch_axis(model)
     graph = model.graph
     (output,) = graph.output
@@ -61,19 +60,11 @@ def wrapped(path: Path, family: Family, image_input: str) -> bytes:
     return _written(model)
 
 
-def batch_freed(path: Path) -> bytes:
-    """A model file whose batch axis is of any size.  Raises NotWrappable."""
-    model = _read(path)
+def batch_freed(content: bytes) -> bytes:
+    """A model file whose batch axis is of any size.  Raises ModelError."""
+    model = parsed(content)
     _free_batch_axis(model)
     return _written(model)
-
-
-def _read(path: Path) -> ModelProto:
-    try:
-        return onnx.load(path)
-    # protobuf, a file of weights that is missing or outside the directory: no common base class.
-    except Exception as error:
-        raise NotWrappable(f"onnx cannot read it ({error})") from error
 
 
 def _written(model: ModelProto) -> bytes:

@@ -51,9 +51,11 @@ def _encoder_session(pair: ModelPair, execution: Execution, cache: Path | None) 
 
 
 def _batch_freed(path: Path) -> bytes:
-    from workers.graph import batch_freed  # it takes longer to import than the cache to read
+    # They take longer to import than the cache to read.
+    from workers.graph import batch_freed
+    from workers.model_file import self_contained
 
-    return batch_freed(path)
+    return batch_freed(self_contained(path))
 
 
 class Model:

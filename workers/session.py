@@ -24,13 +24,14 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 
-_FATAL_ONLY = 4  # onnxruntime's own log severity: its errors reach us as exceptions
+#: onnxruntime's log severities; its errors reach us as exceptions
+FATAL_ONLY, WARNING = 4, 2
 _CUDA_DEVICE_FILE = Path("/dev/nvidiactl")
 _CUDA_TROUBLE = re.compile(r"\bcu(da|dnn|blas)\w*\b.{0,40}\b(failure|error)\b", re.IGNORECASE)
 _CUDA_FULL = re.compile(r"failed to allocate memory|out of memory", re.IGNORECASE)
 
 # What goes wrong reaches us as exceptions; a library that is missing is noticed by its provider.
-ort.set_default_logger_severity(_FATAL_ONLY)
+ort.set_default_logger_severity(FATAL_ONLY)
 
 
 #: The shapes are few and warmed, but a search over all kernels takes seconds for each of them.
@@ -72,10 +73,10 @@ def best_device() -> Device:
 def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """A model file's inputs and outputs.  Raises ModelError when onnxruntime cannot load it."""
     options = ort.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
+    options.log_severity_level = FATAL_ONLY
     # Nothing is run: what takes time is making a graph quicker.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _specs(_loaded(path, os.fspath(path), options, [(CPU, {})]))
+    return _specs(path, _loaded(path, os.fspath(path), options, [(CPU, {})]))
 
 
 class Session:
@@ -96,7 +97,7 @@ class Session:
         device = execution.device or best_device()
         providers = _providers(device, execution.provider_options)
         self._session = _loaded(path, model, _session_options(execution.threads), providers)
-        self.inputs, self.outputs = _specs(self._session)
+        self.inputs, self.outputs = _specs(path, self._session)
         if self.provider != PROVIDERS[device.kind] and not execution.may_fall_back:
             raise DeviceUnusable(
                 f"{device} cannot be used: onnxruntime took {self.provider} instead (is its GPU"
@@ -149,10 +150,10 @@ def _providers(device: Device, options: Mapping[str, str]) -> list[tuple[str, di
 
 def _failure(error: Exception) -> ModelError | DeviceLost:
     """A model that cannot run, or a GPU that will run nothing more in this process."""
-    reason = _reason(error)
+    said = reason(error)
     if _CUDA_TROUBLE.search(str(error)) and not _CUDA_FULL.search(str(error)):
-        return DeviceLost(f"the GPU failed: {reason}")
-    return ModelError(reason)
+        return DeviceLost(f"the GPU failed: {said}")
+    return ModelError(said)
 
 
 def _loaded(
@@ -161,22 +162,31 @@ def _loaded(
     options: ort.SessionOptions,
     providers: list[tuple[str, dict[str, str]]],
 ) -> ort.InferenceSession:
+    # Where there is no other provider to try, trying again only prints to standard output.
+    enable_fallback = len(providers) > 1
     try:
-        return ort.InferenceSession(model, options, providers=providers)
+        return ort.InferenceSession(
+            model, options, providers=providers, enable_fallback=enable_fallback
+        )
     # onnxruntime's exceptions share no base class of their own.
     except Exception as error:
-        raise ModelError(f"{path}: onnxruntime cannot load it ({_reason(error)})") from error
+        raise ModelError(f"{path}: onnxruntime cannot load it ({reason(error)})") from error
 
 
-def _specs(session: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def _specs(
+    path: Path, session: ort.InferenceSession
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    return tuple(map(_spec, inputs)), tuple(map(_spec, outputs))
+    try:
+        return tuple(map(_spec, inputs)), tuple(map(_spec, outputs))
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: the name of a tensor is not UTF-8") from error
 
 
 def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = _FATAL_ONLY
+    options.log_severity_level = FATAL_ONLY
     # Spinning threads eat the cores that the rest of the pipeline needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
@@ -188,7 +198,7 @@ def _spec(value: ort.NodeArg) -> TensorSpec:
     return TensorSpec(value.name, value.type, sizes)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of onnxruntime's message, without its error code."""
     first_line, *_ = str(error).strip().splitlines() or [type(error).__name__]
     return first_line.split(" : ")[-1]

@@ -86,20 +86,29 @@ def load_unet(pair: ModelPair, execution: Execution = ANYWHERE, cache: Path | No
     Raises ModelError when it does not run.
     """
     try:
-        content = cached(cache, pair.unet, f"wrapped for {pair.family}", partial(_wrapped, pair))
+        what = f"wrapped for {pair.family} in {execution.precision}"
+        content = cached(cache, pair.unet, what, partial(_wrapped, pair, execution.precision))
         session = Session(pair.unet, execution, content)
         return UNet(session, WrappedEnds(session), pair, served_plainly="")
     except DeviceUnusable:
         raise
     except ModelError as error:
+        if execution.precision != "fp32":
+            raise ModelError(f"{pair.unet}: not in {execution.precision}: {error}") from error
         session = Session(pair.unet, execution)
         return UNet(session, PlainEnds(session, pair.binding), pair, served_plainly=str(error))
 
 
-def _wrapped(pair: ModelPair) -> bytes:
-    from workers.graph import wrapped  # it takes longer to import than the cache to read
+def _wrapped(pair: ModelPair, precision: str) -> bytes:
+    # They take longer to import than the cache to read.
+    from workers.graph import wrapped
+    from workers.model_file import self_contained
+    from workers.precision import half_precision
 
-    return wrapped(pair.unet, pair.family, pair.binding.image.name)
+    content = self_contained(pair.unet)
+    if precision == "fp16":
+        content = half_precision(content)
+    return wrapped(content, pair.family, pair.binding.image.name)
 
 
 def _promised_batch(pair: ModelPair) -> int:
@@ -140,6 +149,8 @@ class PlainEnds:
         visual = visual_tensor(crops[:, inner.y0 : inner.y1, inner.x0 : inner.x1], family.blackout)
         inputs: Tensors = {self._binding.image.name: visual, self._binding.audio.name: audio}
         outputs = self._session.run(inputs)
+        if len(outputs) != len(crops):
+            raise ModelError(f"it gives {len(outputs)} pictures for a batch of {len(crops)}")
         painted[..., :3] = crops
         mouths = painted[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
         return np.array([self._is_put(*both) for both in zip(outputs, mouths, strict=True)])

@@ -3,18 +3,17 @@
 import argparse
 import importlib.metadata
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+from farm.cli.model_parser import add_model
+from farm.cli.parser_parts import Commands, add_connect, seconds
 from farm.config import FarmConfig
 from farm.config_rules import device_name
 from farm.espeak import DEFAULT_VOICE
 from workers.quality import DEFAULT_QUALITY, MAX_QUALITY
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 MAX_BATCH_SIZE = 64
 MAX_COMPOSITORS = 256
-CONNECT_TIMEOUT_S = 5.0
 DEFAULTS = FarmConfig()
 
 
@@ -30,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_jobs(commands)
     _add_avatar(commands)
-    _add_model(commands)
+    add_model(commands)
     check = commands.add_parser("check", help="say what this installation has and lacks")
     check.set_defaults(run=("farm.cli.check", "main"))
     return top
@@ -54,7 +53,7 @@ def _add_render(commands: Commands) -> None:
     render.add_argument(
         "--sequential", action="store_true", help="in one process, without a farm: the same frames"
     )
-    _add_connect(render, "a running farm's address (default: start one for this job alone)")
+    add_connect(render, "a running farm's address (default: start one for this job alone)")
     render.set_defaults(run=("farm.cli.render", "main"))
 
 
@@ -87,17 +86,6 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         help=f"of the JPEGs, 1..{MAX_QUALITY} (default: the avatar's own, by far the quickest)",
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
-
-
-def _add_connect(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--connect", metavar="URL", help=what)
-    command.add_argument(
-        "--connect-timeout",
-        type=_seconds,
-        default=CONNECT_TIMEOUT_S,
-        metavar="S",
-        help=f"seconds until nobody answers (default: {CONNECT_TIMEOUT_S:g})",
-    )
 
 
 def _add_serve(commands: Commands) -> None:
@@ -139,7 +127,7 @@ def _add_jobs(commands: Commands) -> None:
     submit.add_argument("--job-id", metavar="ID", help="yours to choose (default: random)")
     submit.add_argument("--priority", type=_whole(-100, 100), default=0, help="higher goes first")
     submit.add_argument(
-        "--deadline", type=_seconds, metavar="S", help="give up after so many seconds"
+        "--deadline", type=seconds, metavar="S", help="give up after so many seconds"
     )
     status = commands.add_parser("status", help="a job's state, or the farm's own")
     status.add_argument("job", nargs="?", metavar="JOB")
@@ -147,27 +135,8 @@ def _add_jobs(commands: Commands) -> None:
     cancel = commands.add_parser("cancel", help="cancel a job")
     cancel.add_argument("job", metavar="JOB")
     for name, command in (("submit", submit), ("status", status), ("cancel", cancel)):
-        _add_connect(command, own_farm)
+        add_connect(command, own_farm)
         command.set_defaults(run=("farm.cli.jobs", name))
-
-
-def _add_model(commands: Commands) -> None:
-    model = commands.add_parser("model", help="list models; load, unload and count a farm's")
-    verbs = model.add_subparsers(required=True, metavar="VERB")
-    listing = verbs.add_parser("list", help="the models of this user, and where they lie")
-    load = verbs.add_parser("load", help="have a model in a farm's memory before a job needs it")
-    load.add_argument("model", metavar="ID")
-    load.add_argument("--pin", action="store_true", help="and keep it there until it is unloaded")
-    unload = verbs.add_parser("unload", help="free its memory; refused while a job uses it")
-    unload.add_argument("model", metavar="ID")
-    stats = verbs.add_parser("stats", help="where a farm's models are, and what they have done")
-    stats.add_argument("model", nargs="?", metavar="ID", help="(default: all)")
-    for verb in (listing, stats):
-        verb.add_argument("--json", action="store_true")
-    for verb in (load, unload, stats):
-        _add_connect(verb, "the farm's address (default: this user's own farm)")
-    for verb, run in ((listing, "list_ids"), (load, "load"), (unload, "unload"), (stats, "stats")):
-        verb.set_defaults(run=("farm.cli.model", run))
 
 
 def _add_avatar(commands: Commands) -> None:
@@ -235,13 +204,3 @@ def _device(text: str) -> str:
     if complaint := device_name(text):
         raise argparse.ArgumentTypeError(f"{text!r}: {complaint}")
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be above 0")
-    return seconds

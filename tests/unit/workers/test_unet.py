@@ -1,5 +1,6 @@
 """The graph with bytes at both ends against NumPy, pixel for pixel; and models that are odd."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from farm.paths import DEMO_MODEL, TINY_MODEL
 from tests.material import FAMILY
 from workers.arrays import F32, U8
+from workers.devices import ON_CPU
 from workers.errors import ModelError
 from workers.pair import ModelPair
 from workers.session import Session
@@ -188,7 +190,7 @@ def test_a_graph_is_made_once(
     first = painted(load_unet(pair, cache=cache), *inputs)
     assert len(list(cache.iterdir())) == 1
 
-    monkeypatch.setattr("workers.unet._wrapped", lambda _pair: pytest.fail("made again"))
+    monkeypatch.setattr("workers.unet._wrapped", lambda *_: pytest.fail("made again"))
     again = painted(load_unet(pair, cache=cache), *inputs)
 
     assert np.array_equal(first, again)
@@ -198,6 +200,24 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     assert load_unet(ModelPair.find(TINY_MODEL), cache=tmp_path / "file").served_plainly == ""
+
+
+def test_a_model_that_answers_for_the_first_frame_alone_gets_one_at_a_time(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    pair = wild_model(tmp_path / "m")
+    model = onnx.load(pair.unet)
+    zero, one = (numpy_helper.from_array(np.array([k]), f"k{k}") for k in (0, 1))
+    model.graph.initializer.extend([zero, one])
+    model.graph.node.append(helper.make_node("Slice", ["mouth", "k0", "k1", "k0"], ["first"]))
+    model.graph.output[0].name = "first"
+    onnx.save(model, pair.unet)
+    inputs = batch(rng, 3)
+    expected = painted(load_unet(wild_model(tmp_path / "n")), *inputs)
+
+    for unet in (load_unet(pair), plain(pair)):
+        assert unet.fixed_batch == 1
+        assert np.array_equal(painted(unet, *inputs), expected)
 
 
 def test_a_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
@@ -211,3 +231,28 @@ def test_a_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match=r"u\.onnx"):
         load_unet(ModelPair.find(pair.unet.parent))
+
+
+HALF = replace(ON_CPU, precision="fp16")
+
+
+def test_half_precision_is_asked_for_where_a_model_is_loaded(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    pair, inputs, cache = ModelPair.find(DEMO_MODEL), batch(rng, 2), tmp_path / "cache"
+    single = painted(load_unet(pair, ON_CPU, cache), *inputs).astype(int)
+
+    half = painted(load_unet(pair, HALF, cache), *inputs)
+
+    assert 0 < np.abs(half - single).max() <= 2, "of 255; the graph is not the same one"
+
+
+def test_a_model_that_is_no_good_in_half_precision_is_not_served_in_single(tmp_path: Path) -> None:
+    pair = wild_model(tmp_path / "m")
+    model = onnx.load(pair.unet)
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["bright", "thrice", "z"], ["q"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.uint8), "z"))
+    onnx.save(model, pair.unet)
+
+    with pytest.raises(ModelError, match=r"u\.onnx: not in fp16: it is quantised"):
+        load_unet(ModelPair.find(pair.unet.parent), HALF)
