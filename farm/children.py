@@ -90,6 +90,7 @@ def _inference_options(config: FarmConfig, devices: list[str], n_cores: int) -> 
     return {
         "--batch-size": str(config.inference.batch_size),
         "--threads": str(config.inference.threads or max(1, n_cores // n_cpus)),
+        "--spinning": str(int(config.inference.spinning)),
         "--precision": config.inference.precision,
         "--may-fall-back": str(int(config.inference.allow_cpu_fallback)),
         "--provider-options": json.dumps(config.inference.provider_options),

@@ -71,6 +71,7 @@ class InferenceSection:
     batch_size: Annotated[int, whole(1, 64)] = 8
     ring_blocks: Annotated[int, whole(2, 64)] = 4
     threads: Annotated[int, whole(0, 64)] = 0
+    spinning: Annotated[bool, yes_or_no] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Measure lipfarm on this machine.
 
-usage: bench.py pipeline | pixels | kernels | bundle | seam | int8  [--json] ...
+usage: bench.py pipeline | inference | pixels | kernels | bundle | seam | int8  [--json] ...
 
     pipeline  the farm, stage by stage, against the sequential renderer
+    inference the farm against a bare onnxruntime loop
     pixels    a finished frame, against the same work with OpenCV
     kernels   every step's back ends
     bundle    an avatar of 500 frames: size, opening, a compositor's memory
@@ -18,6 +19,7 @@ import json
 import sys
 
 import bench_bundle
+import bench_inference
 import bench_int8
 import bench_kernels
 import bench_pipeline
@@ -26,6 +28,7 @@ import bench_seam
 
 BENCHMARKS = {
     "pipeline": bench_pipeline,
+    "inference": bench_inference,
     "pixels": bench_pixels,
     "kernels": bench_kernels,
     "bundle": bench_bundle,

@@ -96,7 +96,7 @@ def speeds(
 
 
 def pixels(pair: ModelPair, int8_pair: ModelPair, frames: CalibrationFrames) -> Iterator[Row]:
-    ours, reference = (painted(load_unet(p), frames.measured) for p in (int8_pair, pair))
+    ours, reference = (painted(load_unet(p, ON_CPU), frames.measured) for p in (int8_pair, pair))
     alike = fidelity(ours, reference, FAMILY)
     keys = {"frames": alike.n_frames}
     yield row(alike.crop_db, "dB", measure="PSNR, crop", **keys)

@@ -38,6 +38,7 @@ class Execution:
 
     device: Device | None = None  #: None: the best that is here, whichever that is
     threads: int = 0  #: of the CPU provider; 0: one a core
+    is_spinning: bool = False  #: the CPU provider's threads wait awake for their next piece of work
     precision: str = "fp32"  #: of the U-Net; "fp16": half of it, and half as exact
     may_fall_back: bool = False  #: to the CPU, where the device cannot be used
     provider_options: Mapping[str, str] = field(default_factory=dict)  #: onnxruntime's, of GPUs

@@ -79,6 +79,7 @@ def _unet(arguments: argparse.Namespace, directory: Path) -> UNet:
     execution = Execution(
         device=arguments.device,
         threads=arguments.threads,
+        is_spinning=bool(arguments.spinning),
         precision=arguments.precision,
         may_fall_back=bool(arguments.may_fall_back),
         provider_options=json.loads(arguments.provider_options),
@@ -130,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, help="directory for what is made of models")
     parser.add_argument("--family", default="synctalk-328-ave")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--spinning", type=int, default=0, help="1: threads wait awake")
     parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)
     parser.add_argument("--ring")
     parser.add_argument("--ring-blocks", type=int, default=4)

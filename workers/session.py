@@ -96,7 +96,7 @@ class Session:
         model = os.fspath(path) if content is None else content
         device = execution.device or best_device()
         providers = _providers(device, execution.provider_options)
-        self._session = _loaded(path, model, _session_options(execution.threads), providers)
+        self._session = _loaded(path, model, _session_options(execution), providers)
         self.inputs, self.outputs = _specs(path, self._session)
         if self.provider != PROVIDERS[device.kind] and not execution.may_fall_back:
             raise DeviceUnusable(
@@ -183,13 +183,14 @@ def _specs(
         raise ModelError(f"{path}: the name of a tensor is not UTF-8") from error
 
 
-def _session_options(threads: int) -> ort.SessionOptions:
+def _session_options(execution: Execution) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = execution.threads
     options.log_severity_level = FATAL_ONLY
     # Spinning threads eat the cores that the rest of the pipeline needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    spins = str(int(execution.is_spinning))
+    options.add_session_config_entry("session.intra_op.allow_spinning", spins)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spins)
     return options
 
 

@@ -103,7 +103,7 @@ def box_db(ours: U8, theirs: U8, box: Rect) -> float:
 def plain_model(monkeypatch: pytest.MonkeyPatch) -> Model:
     """With NumPy at both ends of the U-Net, where mistakes can be made."""
 
-    def refuse(_pair: object) -> bytes:
+    def refuse(*_: object) -> bytes:
         raise ModelError("not now")
 
     with monkeypatch.context() as without_graph:

@@ -49,7 +49,7 @@ def poison_inference() -> None:
     paint = InferenceWorker._paint
 
     def deadly_paint(self: Any, batch: Any) -> Any:
-        crops = batch.buffers.crops[: batch.n_frames]
+        crops = batch.gathered.crops[: batch.n_frames]
         if any(is_poison(crop) for crop in crops):
             die_of(len(crops), batch.task.serials)
         return paint(self, batch)

@@ -79,6 +79,7 @@ def test_everybody_is_told_what_it_needs(run_dir: Path, tmp_path: Path) -> None:
         "--name": "inference-0",
         "--batch-size": "8",
         "--threads": "1",
+        "--spinning": "0",
         "--precision": "fp32",
         "--may-fall-back": "0",
         "--provider-options": "{}",
