@@ -1,9 +1,10 @@
 """Measure lipfarm on this machine.
 
-usage: bench.py pipeline | inference | pixels | kernels | bundle | seam | int8  [--json] ...
+usage: bench.py pipeline | inference | audio | pixels | kernels | bundle | seam | int8  [--json] ...
 
     pipeline  the farm, stage by stage, against the sequential renderer
     inference the farm against a bare onnxruntime loop
+    audio     the audio encoder, many windows a call against one
     pixels    a finished frame, against the same work with OpenCV
     kernels   every step's back ends
     bundle    an avatar of 500 frames: size, opening, a compositor's memory
@@ -18,6 +19,7 @@ import argparse
 import json
 import sys
 
+import bench_audio
 import bench_bundle
 import bench_inference
 import bench_int8
@@ -29,6 +31,7 @@ import bench_seam
 BENCHMARKS = {
     "pipeline": bench_pipeline,
     "inference": bench_inference,
+    "audio": bench_audio,
     "pixels": bench_pixels,
     "kernels": bench_kernels,
     "bundle": bench_bundle,
