@@ -28,7 +28,7 @@ def admit(state: FarmState, event: JobOpened, now: float) -> None:
     state.n_serials += 1
     position = len(state.jobs)
     model_events.know(state, event.model, event.model_bytes)
-    state.jobs[event.job_id] = Job(
+    job = Job(
         job_id=event.job_id,
         serial=state.n_serials,
         client=event.client,
@@ -46,6 +46,7 @@ def admit(state: FarmState, event: JobOpened, now: float) -> None:
         n_taken=event.first_frame,
         n_granted=event.first_frame,
     )
+    state.add(job)
     state.commands.append(
         AcceptJob(
             client=event.client,
@@ -68,7 +69,7 @@ def _refusal(state: FarmState, event: JobOpened) -> tuple[str, str, bool] | None
         return "BUSY", f"the farm has {limits.max_jobs} jobs and takes no more", True
     if (model := state.models.get(event.model)) is not None and model.is_deadly:
         return "MODEL_FAILED", "loading its model kills workers; an operator must load it", False
-    own = sum(job.client == event.client for job in state.jobs.values())
+    own = state.books.n_jobs_of_client[event.client]
     if own >= limits.max_jobs_per_client:
         return "BUSY", f"the farm takes {own} jobs from one client", True
     return None

@@ -19,6 +19,7 @@ def detach(state: FarmState, client: bytes, now: float) -> None:
     """A client is gone; its jobs wait for it."""
     for job in state.jobs.values():
         if job.client == client:
+            state.touch(job)
             job.client, job.detached_since, job.credit = NOBODY, now, 0
 
 
@@ -77,7 +78,7 @@ def restore(state: FarmState, event: JobRestored, now: float) -> None:
         job.move("end")
         job.total_frames = event.total_frames
     position = len(state.jobs)
-    state.jobs[job.job_id] = job
+    state.add(job)
     state.commands.append(
         AcceptJob(
             client=NOBODY,
@@ -102,6 +103,7 @@ def resume(state: FarmState, event: JobResumed, now: float) -> None:
     if job.total_frames is not None and wanted > job.total_frames:
         _refuse(state, event, "BAD_MESSAGE", f"frame {wanted} of {job.total_frames}")
         return
+    state.touch(job)
     job.client, job.detached_since, job.last_heard = event.client, None, now
     job.is_restored = False
     job.granted_samples = job.n_samples

@@ -19,14 +19,13 @@ def remove_worker(state: FarmState, identity: bytes) -> None:
     worker = state.workers.pop(identity, None)
     if worker is None:
         return
-    jobs = state.by_serial()
     blame_loads(state, worker)
     for serial, span in sorted(worker.spans):
-        if job := jobs.get(serial):
+        if job := state.touched_job(serial):
             job.spans_again.append(span)
     for lease in reversed(worker.leases.values()):
         # Its slot is intact: the next compositor starts from there, not from inference.
-        if job := jobs.get(lease.serial):
+        if job := state.touched_job(lease.serial):
             job.move_frame(lease.frame, "returned")
             state.rendered.appendleft(lease)
         else:
@@ -38,24 +37,22 @@ def remove_worker(state: FarmState, identity: bytes) -> None:
 
 def _lose_ring(state: FarmState, dead: Worker) -> None:
     """An inference worker died: its batches and everything in its ring are made again."""
-    jobs = state.by_serial()
     lost: list[Lease] = [x for x in state.rendered if x.slot.worker == dead.identity]
     state.rendered = deque(x for x in state.rendered if x.slot.worker != dead.identity)
     for worker in state.workers.values():
         lost += worker.withdraw(dead.identity)
     for lease in lost:
-        if job := jobs.get(lease.serial):
+        if job := state.touched_job(lease.serial):
             job.move_frame(lease.frame, "lost")
     for run in (run for runs in dead.batches.values() for run in runs):
-        if job := jobs.get(run.serial):
+        if job := state.touched_job(run.serial):
             for frame in run.frames:
                 job.move_frame(frame, "lost")
 
 
 def _blame(state: FarmState, dead: Worker) -> None:
     """Suspect what it had in hand; fail the job of what has killed alone too often."""
-    jobs = state.by_serial()
-    tasks = [[item for item in task if item[0] in jobs] for task in dead.tasks]
+    tasks = [[item for item in task if item[0] in state.by_serial] for task in dead.tasks]
     guilty = state.suspects[dead.role].blame(tasks)
     if guilty is not None:
         serial, index = guilty
@@ -63,4 +60,4 @@ def _blame(state: FarmState, dead: Worker) -> None:
             f"{WORK[dead.role]} {index} killed {MAX_DEATHS_ALONE} {dead.role} workers "
             "that had nothing else in hand"
         )
-        state.end(jobs[serial], "fail", "POISON", message)
+        state.end(state.by_serial[serial], "fail", "POISON", message)

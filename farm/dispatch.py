@@ -7,8 +7,10 @@ death says whose fault it is.  When it is their turn and no worker is idle, hand
 until one is, and nobody whose turn is later goes first: busy workers would never be idle.
 """
 
+from collections.abc import Iterator, Mapping
 from itertools import islice, takewhile
 
+from farm.books import MAX_OPEN_FRAMES, has_frames
 from farm.commands import (
     Composite,
     Drained,
@@ -24,10 +26,9 @@ from farm.hands import LEASES_A_MESSAGE, Worker
 from farm.jobs import MAX_CREDIT, NOBODY, FrameState, Job, JobState
 from farm.placing import assign_places
 from farm.state import FarmState
-from farm.turns import by_turn
+from farm.turns import Key, TurnQueue
 
 SAMPLES_PER_FRAME = 640  # 16 kHz at 25 frames a second
-FRAMES_PER_SPAN = 32  # windows of one encoder call, one a frame
 AUDIO_AHEAD_FRAMES = 750  #: 30 s of speech may arrive before its frames leave: 1.9 MB a job
 ALWAYS_OPEN_FRAMES = 8  #: of each job, however much its client's other jobs cost
 HOLD_S = 0.05  #: a span takes 5 to 10 ms; an audio worker that hangs must not hold up the device
@@ -36,8 +37,7 @@ AUDIO_GRANT_SAMPLES = 16_000  #: a grant below this is not worth a message
 
 def assign(state: FarmState) -> None:
     """Hand out spans, batches, slots and frames, as far as hands, windows and credits go."""
-    _send(state)
-    _listen(state)
+    _see_to_touched(state)
     assign_places(state)
     _assign_spans(state)
     _assign_batches(state)
@@ -46,23 +46,32 @@ def assign(state: FarmState) -> None:
         state.commands.append(Drained())
 
 
-def _send(state: FarmState) -> None:
+def _see_to_touched(state: FarmState) -> None:
+    """What follows for the jobs that the event has changed, and for no others."""
+    while state.touched:
+        _, job = state.touched.popitem()
+        _send(state, job)
+        if not job.is_over:
+            _listen(state, job)
+            state.book(job)
+
+
+def _send(state: FarmState, job: Job) -> None:
     """Hand over finished frames in order, as far as credit goes."""
-    for job in list(state.jobs.values()):
-        _drop_taken(state, job)
-        begin = job.next_sent
-        while _can_send(job):
-            job.move_frame(job.next_sent, "send")
-            job.next_sent += 1
-            job.credit -= 1
-        job.furthest_sent = max(job.furthest_sent, job.next_sent)
-        if job.next_sent > begin:
-            sent = range(begin, job.next_sent)
-            state.commands.append(
-                SendFrames(client=job.client, job_id=job.job_id, serial=job.serial, frames=sent)
-            )
-        if job.next_sent == job.total_frames:
-            state.end(job, "finish")
+    _drop_taken(state, job)
+    begin = job.next_sent
+    while _can_send(job):
+        job.move_frame(job.next_sent, "send")
+        job.next_sent += 1
+        job.credit -= 1
+    job.furthest_sent = max(job.furthest_sent, job.next_sent)
+    if job.next_sent > begin:
+        sent = range(begin, job.next_sent)
+        state.commands.append(
+            SendFrames(client=job.client, job_id=job.job_id, serial=job.serial, frames=sent)
+        )
+    if job.next_sent == job.total_frames:
+        state.end(job, "finish")
 
 
 def _can_send(job: Job) -> bool:
@@ -82,15 +91,14 @@ def _drop_taken(state: FarmState, job: Job) -> None:
         state.commands.append(forget)
 
 
-def _listen(state: FarmState) -> None:
-    """Let clients send more speech, as far ahead of delivery as is useful."""
-    for job in state.jobs.values():
-        wanted = (job.next_sent + AUDIO_AHEAD_FRAMES) * SAMPLES_PER_FRAME
-        more = wanted - job.granted_samples
-        is_listening = job.state is JobState.LISTENING and job.client != NOBODY
-        if is_listening and more >= AUDIO_GRANT_SAMPLES:
-            job.granted_samples = wanted
-            state.commands.append(GrantAudio(client=job.client, job_id=job.job_id, n_samples=more))
+def _listen(state: FarmState, job: Job) -> None:
+    """Let its client send more speech, as far ahead of delivery as is useful."""
+    wanted = (job.next_sent + AUDIO_AHEAD_FRAMES) * SAMPLES_PER_FRAME
+    more = wanted - job.granted_samples
+    is_listening = job.state is JobState.LISTENING and job.client != NOBODY
+    if is_listening and more >= AUDIO_GRANT_SAMPLES:
+        job.granted_samples = wanted
+        state.commands.append(GrantAudio(client=job.client, job_id=job.job_id, n_samples=more))
 
 
 def _assign_spans(state: FarmState) -> None:
@@ -98,6 +106,7 @@ def _assign_spans(state: FarmState) -> None:
         while worker.can_take_span and (found := _next_span(state, worker)):
             job, span = found
             worker.spans[job.serial, span] = job.model
+            state.book(job)
             state.commands.append(
                 EncodeSpan(
                     worker=worker.identity,
@@ -112,16 +121,27 @@ def _assign_spans(state: FarmState) -> None:
 def _next_span(state: FarmState, worker: Worker) -> tuple[Job, int] | None:
     if state.is_trying(worker):
         return None
-    for job in by_turn(state):
-        if not worker.is_ready_for(job.model):
-            continue
+    for job in _in_turn(state, state.books.spans, worker):
         if job.spans_again:  # suspects, all of them
             return (job, job.spans_again.pop(0)) if worker.is_idle else None
-        reach = job.next_sent + state.window_frames + 2 * FRAMES_PER_SPAN
-        if job.next_span < job.n_ready_spans and job.next_span * FRAMES_PER_SPAN < reach:
+        is_enough = state.books.n_open[job.model] >= MAX_OPEN_FRAMES
+        if not (is_enough and has_frames(job, state.window_frames)):
             job.next_span += 1
             return job, job.next_span - 1
     return None
+
+
+def _in_turn(state: FarmState, queues: Mapping[str, TurnQueue], worker: Worker) -> Iterator[Job]:
+    """The jobs of one of its models that have something to do: the model whose turn it is."""
+    ready = [queues[model] for model in worker.places if worker.is_ready_for(model)]
+    first = min((queue for queue in ready if queue), key=_first_key, default=None)
+    return (state.by_serial[serial] for serial in first.serials()) if first else iter(())
+
+
+def _first_key(queue: TurnQueue) -> Key:
+    key = queue.first_key()
+    assert key is not None, "a queue that is not empty"
+    return key
 
 
 def _assign_batches(state: FarmState) -> None:
@@ -146,16 +166,13 @@ def _form_batch(state: FarmState, worker: Worker) -> tuple[Run, ...]:
     if state.is_trying(worker):
         return ()
     room = worker.batch_size
-    full = state.full_clients()
     chosen: list[tuple[Job, list[int]]] = []
-    for job in by_turn(state):
-        if not worker.is_ready_for(job.model) or (chosen and job.model != chosen[0][0].model):
-            continue
+    for job in _in_turn(state, state.books.frames, worker):
         if suspects := _waiting_suspects(state, job):
             if not chosen:
                 return _dispatch(state, [(job, suspects)]) if worker.is_idle else ()
             break
-        is_full = job.client in full and job.n_waiting_to_leave >= ALWAYS_OPEN_FRAMES
+        is_full = state.is_full(job.client) and job.n_waiting_to_leave >= ALWAYS_OPEN_FRAMES
         fresh = () if is_full else job.open_frames(state.window_frames)
         if frames := [*job.lost_frames, *fresh][:room]:
             chosen.append((job, frames))
@@ -193,6 +210,7 @@ def _dispatch(state: FarmState, chosen: list[tuple[Job, list[int]]]) -> tuple[Ru
         for frame in frames:
             job.move_frame(frame, "dispatch")
         job.next_frame = max(job.next_frame, frames[-1] + 1)
+        state.book(job)
     return tuple(
         Run(job_id=job.job_id, serial=job.serial, avatar=job.avatar, model=job.model, frames=run)
         for job, frames in chosen

@@ -14,7 +14,7 @@ from farm.commands import AnswerModel, LoadModel, UnloadModel
 from farm.hands import Worker
 from farm.places import Model, Place, PlaceState
 from farm.state import FarmState
-from farm.turns import by_turn
+from farm.turns import Key
 
 MIN_STAY_S = 10.0  #: in memory, before a model in use makes room for another's turn
 
@@ -39,9 +39,17 @@ def assign_places(state: FarmState) -> None:
 
 def wanted_models(state: FarmState) -> list[Model]:
     """Those of jobs, in the order of their turns, and those that were asked for."""
-    of_jobs = dict.fromkeys(job.model for job in by_turn(state))
+    books = state.books
+    of_jobs = sorted(books.n_wanting, key=lambda name: _first_turn(state, name))
     asked = (name for name, model in state.models.items() if model.asked_by)
     return [state.models[name] for name in dict.fromkeys([*of_jobs, *asked])]
+
+
+def _first_turn(state: FarmState, model: str) -> tuple[bool, Key | tuple[()]]:
+    """Of its jobs that have something to do; models without one come last."""
+    queues = (state.books.frames[model], state.books.spans[model])
+    keys = [key for queue in queues if (key := queue.first_key()) is not None]
+    return not keys, min(keys, default=())
 
 
 def _of_role(state: FarmState, role: str) -> list[Worker]:
@@ -77,9 +85,7 @@ def _outgrows(state: FarmState, model: str, allowed: Iterable[Worker]) -> bool:
     if any(place.state is not PlaceState.READY for place in own):
         return False
     hands = (worker.can_take_batch for worker in allowed if worker.is_open_for(model))
-    window = state.window_frames
-    jobs = (job for job in state.jobs.values() if job.model == model)
-    return not any(hands) and any(job.open_frames(window) for job in jobs)
+    return not any(hands) and len(state.books.frames[model]) > 0
 
 
 def _load(state: FarmState, model: Model, worker: Worker) -> None:

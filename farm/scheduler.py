@@ -103,7 +103,7 @@ class Scheduler:
             case SlotsUnreadable():
                 _return_slots(state, event)
             case WorkFailed():
-                if job := state.by_serial().get(event.serial):
+                if job := state.by_serial.get(event.serial):
                     state.end(job, "fail", event.code, event.message)
             case Ticked():
                 _check_deadlines(state, now)
@@ -117,7 +117,7 @@ class Scheduler:
 def _own_job(state: FarmState, event: AudioArrived | AudioEnded | CreditGranted) -> Job | None:
     """The job a client speaks of; None for late words about one that is over."""
     job = state.jobs.get(event.job_id)
-    return job if job is not None and job.client == event.client else None
+    return state.touch(job) if job is not None and job.client == event.client else None
 
 
 def _hear(state: FarmState, event: AudioArrived, now: float) -> None:
@@ -173,7 +173,7 @@ def _add_worker(state: FarmState, event: WorkerReady, now: float) -> None:
         device_bytes=event.device_bytes,
     )
     model_events.found(state, worker, event.models)
-    state.window_frames = max(state.window_frames, 3 * event.batch_size)
+    state.widen(3 * event.batch_size)
 
 
 def _take_features(state: FarmState, event: SpanEncoded) -> None:
@@ -182,7 +182,7 @@ def _take_features(state: FarmState, event: SpanEncoded) -> None:
         return
     del worker.spans[event.serial, event.span]
     state.suspects["audio"].clear((event.serial, event.span))
-    if job := state.by_serial().get(event.serial):
+    if job := state.touched_job(event.serial):
         job.n_ready_frames = max(job.n_ready_frames, event.n_ready_frames)
 
 
@@ -193,11 +193,10 @@ def _take_slots(state: FarmState, event: BatchRendered) -> None:
     runs = worker.batches.pop(event.batch)
     model_events.grew(state, worker, runs[0].model, event.model_bytes)
     worker.blocks[event.batch] = set(event.slots)
-    jobs = state.by_serial()
     frames = [(run, frame) for run in runs for frame in run.frames]
     for (run, frame), slot in zip(frames, event.slots, strict=True):
         state.suspects["inference"].clear((run.serial, frame))
-        if job := jobs.get(run.serial):
+        if job := state.touched_job(run.serial):
             job.move_frame(frame, "rendered")
             state.rendered.append(Lease(run.job_id, run.serial, run.avatar, frame, slot))
         else:
@@ -208,14 +207,13 @@ def _take_results(state: FarmState, event: FramesComposited) -> None:
     worker = state.workers.get(event.worker)
     if worker is None:
         return
-    jobs = state.by_serial()
     sizes = dict(zip(event.slots, event.n_bytes, strict=False))
     for slot in event.slots:
         lease = worker.take_back(slot)
         if lease is None:
             continue  # its ring died meanwhile, and the frame is made again
         state.suspects["compositor"].clear((lease.serial, lease.frame))
-        if job := jobs.get(lease.serial):
+        if job := state.touched_job(lease.serial):
             job.move_frame(lease.frame, "composited")
             job.keep_bytes(lease.frame, sizes.get(slot, 0))
             state.commands.append(
@@ -229,12 +227,11 @@ def _return_slots(state: FarmState, event: SlotsUnreadable) -> None:
     worker = state.workers.get(event.worker)
     if worker is None:
         return
-    jobs = state.by_serial()
     for slot in event.slots:
         lease = worker.take_back(slot)
         if lease is None:
             continue
-        if job := jobs.get(lease.serial):
+        if job := state.touched_job(lease.serial):
             job.move_frame(lease.frame, "returned")
             state.rendered.append(lease)
         else:

@@ -4,6 +4,7 @@ import sys
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from farm.books import Books
 from farm.commands import Command, FinishJob, Lease, ReleaseSlots
 from farm.events import Slot
 from farm.hands import Worker
@@ -35,6 +36,9 @@ class FarmState:
         self.models: dict[str, Model] = {}  #: those that were ever asked for
         self.n_placed = 0  #: loads that were ordered; whose turn it is with "round-robin"
         self.jobs: dict[str, Job] = {}
+        self.by_serial: dict[int, Job] = {}
+        self.books = Books()
+        self.touched: dict[int, Job] = {}  #: jobs that the event at hand has changed
         self.workers: dict[bytes, Worker] = {}
         self.rendered: deque[Lease] = deque()  #: in a slot, waiting for a compositor
         self.suspects = {  #: by their workers' role
@@ -55,8 +59,28 @@ class FarmState:
     def n_workers_by_role(self) -> Counter[str]:
         return Counter(worker.role for worker in self.workers.values())
 
-    def by_serial(self) -> dict[int, Job]:
-        return {job.serial: job for job in self.jobs.values()}
+    def add(self, job: Job) -> None:
+        self.jobs[job.job_id] = self.by_serial[job.serial] = job
+        self.touch(job)
+
+    def touch(self, job: Job) -> Job:
+        """It is about to change: what follows from that is seen to before the event is over."""
+        self.touched[job.serial] = job
+        return job
+
+    def touched_job(self, serial: int) -> Job | None:
+        """The job of that serial, which is about to change; None when it is over."""
+        job = self.by_serial.get(serial)
+        return self.touch(job) if job is not None else None
+
+    def book(self, job: Job) -> None:
+        self.books.book(job, self.window_frames)
+
+    def widen(self, window_frames: int) -> None:
+        """Jobs may be worked ahead further: all of them may have something to do."""
+        if window_frames > self.window_frames:
+            self.window_frames = window_frames
+            self.touched |= self.by_serial
 
     def is_trying(self, worker: Worker) -> bool:
         """Whether a worker has suspects in hand: until it answers it gets nothing else."""
@@ -66,7 +90,9 @@ class FarmState:
     def end(self, job: Job, event: str, code: str = "", message: str = "") -> None:
         """A job is over.  What workers hold of it comes back by itself and is then let go."""
         job.move(event)
-        del self.jobs[job.job_id]
+        del self.jobs[job.job_id], self.by_serial[job.serial]
+        self.touched.pop(job.serial, None)
+        self.books.strike(job)
         self.models[job.model].last_used = self.now
         self.ended_at.append(self.now)
         kept = deque(lease for lease in self.rendered if lease.serial != job.serial)
@@ -89,12 +115,9 @@ class FarmState:
             )
         )
 
-    def full_clients(self) -> set[bytes]:
-        """Clients for whom as many bytes of frames are held as one may cost."""
-        held: Counter[bytes] = Counter()
-        for job in self.jobs.values():
-            held[job.client] += job.n_bytes
-        return {client for client, n_bytes in held.items() if n_bytes >= self.limits.client_bytes}
+    def is_full(self, client: bytes) -> bool:
+        """Whether as many bytes of frames are held for it as one may cost."""
+        return self.books.bytes_of_client[client] >= self.limits.client_bytes
 
     def retry_after_s(self) -> float:
         """When a place may be free: as long as the last jobs took to make one."""
@@ -118,6 +141,7 @@ class FarmState:
     def validate(self) -> None:
         """Assert what must hold between any two events."""
         by_serial = {job.serial: job for job in self.jobs.values()}
+        assert by_serial == self.by_serial
         seen: dict[tuple[int, int], FrameState] = {}
 
         def see(serial: int, frame: int, state: FrameState) -> None:
@@ -153,6 +177,20 @@ class FarmState:
         assert not seen, "workers hold frames that no job knows"
         self._validate_suspects()
         self._validate_places()
+        self._validate_books()
+
+    def _validate_books(self) -> None:
+        """They are what booking all jobs anew gives."""
+        assert not self.touched, "what follows from a change was not seen to"
+        anew = Books()
+        anew.client_turns.update(self.books.client_turns)
+        for job in self.jobs.values():
+            anew.book(job, self.window_frames)
+        for name in ("n_jobs_of_client", "bytes_of_client", "n_wanting", "n_open", "client_turns"):
+            assert getattr(anew, name) == getattr(self.books, name), name
+        for ours, wanted in ((self.books.frames, anew.frames), (self.books.spans, anew.spans)):
+            for model in {*ours, *wanted}:
+                assert list(ours[model].serials()) == list(wanted[model].serials()), model
 
     def _validate_places(self) -> None:
         assert {job.model for job in self.jobs.values()} <= set(self.models)
@@ -167,7 +205,7 @@ class FarmState:
             assert len({run.model for run in runs}) == 1, "a batch of two models"
 
     def _validate_suspects(self) -> None:
-        by_serial = self.by_serial()
+        by_serial = self.by_serial
         for suspects in self.suspects.values():
             suspects.validate()
             assert {serial for serial, _ in suspects} <= set(by_serial), "a suspect of no job"

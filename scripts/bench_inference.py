@@ -2,7 +2,8 @@
 
 The bare loop runs the same wrapped graph, its output bound, with the same batch and threads, and
 does nothing else; the quicker one of spinning on and off counts.  The farm delivers finished JPEG
-frames of 1280x720 to clients.  Both take turns in one run, on the same machine.
+frames of 1280x720 to clients.  They take turns, a few seconds each, and what a farm gives is
+compared with the bare loops right before and after it.
 
     rate        frames a second while all jobs run: their begin and end are left out
     busy        of the inference worker's time, while all jobs run
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", default="1,8", help="at a time (default: 1,8)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--seconds", type=float, default=15.0, help="that each loop is to take")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6.0, help="that each loop is to take")
+    parser.add_argument("--rounds", type=int, default=5)
 
 
 def run(arguments: argparse.Namespace) -> list[Row]:
@@ -76,28 +77,33 @@ class Case:
         self.keys = {"batch": arguments.batch_size, "threads": arguments.threads}
 
     def rows(self) -> Iterator[Row]:
-        bare: dict[bool, list[float]] = {False: [], True: []}
-        farm: dict[int, list[Rate]] = {n: [] for n in self.n_jobs}
-        first = self._first_calls()
-        for _ in range(self.arguments.rounds):
-            for is_spinning, rates in bare.items():
-                rates.append(self._bare(is_spinning))
-            with self._farm() as client:
-                for n, of_farm in farm.items():
-                    of_farm.append(self._through(client, n, median(bare[False])))
-        for what, ms in first.items():
+        still, awake = self._load(False), self._load(True)
+        for what, ms in self._first_calls().items():
             yield row(ms, "ms", path="bare", measure=what, **self.keys)
+        bare: dict[bool, list[float]] = {False: [], True: []}
+        farm: dict[int, list[tuple[Rate, float]]] = {n: [] for n in self.n_jobs}
+        with self._farm() as client:
+            before = self._bare(still)
+            for _ in range(self.arguments.rounds):
+                for n, of_farm in farm.items():
+                    rate = self._through(client, n, before)
+                    after = self._bare(still)
+                    # A machine that grows slower meanwhile slows both loops beside it.
+                    of_farm.append((rate, (before + after) / 2))
+                    bare[False].append(after)
+                    before = after
+                bare[True].append(self._bare(awake))
         for is_spinning, rates in bare.items():
             keys = {"path": "bare", "spinning": is_spinning, **self.keys}
             yield row(median(rates), "frames/s", jobs=None, **keys)
-        best = max(bare.values(), key=median)
+        awake_gains = max(1.0, median(bare[True]) / median(bare[False]))
         for n, of_farm in farm.items():
             keys = {"path": "farm", "jobs": n, **self.keys}
-            yield row(median(r.frames_per_s for r in of_farm), "frames/s", **keys)
-            ratios = [r.frames_per_s / b for r, b in zip(of_farm, best, strict=True)]
+            yield row(median(r.frames_per_s for r, _ in of_farm), "frames/s", **keys)
+            ratios = [r.frames_per_s / beside / awake_gains for r, beside in of_farm]
             yield row(median(ratios), "of bare", **keys)
-            yield row(median(r.busy for r in of_farm), "busy", **keys)
-            yield row(median(r.idle for r in of_farm), "idle gaps", **keys)
+            yield row(median(r.busy for r, _ in of_farm), "busy", **keys)
+            yield row(median(r.idle for r, _ in of_farm), "idle gaps", **keys)
 
     def _execution(self, is_spinning: bool) -> Execution:
         return replace(ON_CPU, threads=self.arguments.threads, is_spinning=is_spinning)
@@ -121,8 +127,8 @@ class Case:
             "warm batch": 1e3 * (warm - first),
         }
 
-    def _bare(self, is_spinning: bool) -> float:
-        call = _call(self._load(is_spinning), self.arguments.batch_size)
+    def _bare(self, unet: UNet) -> float:
+        call = _call(unet, self.arguments.batch_size)
         call()
         n, begin = 0, time.perf_counter()
         while (elapsed_s := time.perf_counter() - begin) < self.arguments.seconds:

@@ -158,8 +158,16 @@ class FakeFarm:
         for _ in range(n_compositors):
             self.add_worker("compositor")
 
-    def open(self, job_id: str, total_frames: int, credit: int = 1 << 40, **more: object) -> None:
-        client = b"client of " + job_id.encode()
+    def open(
+        self,
+        job_id: str,
+        total_frames: int,
+        credit: int = 1 << 40,
+        client: bytes = b"",
+        **more: object,
+    ) -> None:
+        """``client`` : empty for one of the job's own."""
+        client = client or b"client of " + job_id.encode()
         self.jobs[job_id] = FakeJob(client, total_frames, is_eager=credit >= 1_000)
         fields = {"model": "m", "model_bytes": 1_000_000, **more}
         self.tell(JobOpened(client=client, job_id=job_id, avatar="a", credit=credit, **fields))  # type: ignore[arg-type]

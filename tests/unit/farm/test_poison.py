@@ -229,12 +229,10 @@ def test_suspects_get_their_turn_though_others_keep_every_hand_full() -> None:
 
 def test_suspects_get_their_turn_though_another_job_of_their_client_shares_batches() -> None:
     farm = farm_of(8)
-    for name in ("other client's", "same client's"):
-        farm.open(name, 5_000, credit=0)
+    farm.open("other client's", 5_000, credit=0)
+    farm.open("same client's", 5_000, credit=0, client=b"one client")
     farm.run()
-    farm.open("old", 20)
-    for name in ("same client's", "old"):
-        farm.jobs[name].client = farm.scheduler.state.jobs[name].client = b"one client"
+    farm.open("old", 20, client=b"one client")
     farm.encode_everything()
     farm.kill_and_replace(batches(farm)[0].worker)
 

@@ -558,9 +558,7 @@ def test_a_client_ahead_of_its_journal_gets_nothing_twice(farm: FakeFarm) -> Non
 def test_a_client_that_costs_too_many_bytes_delays_nobody_else(farm: FakeFarm) -> None:
     farm.jpeg_bytes = 1_000_000  # 64 of them are as many as one client may cost
     for k in range(8):
-        farm.open(f"stuck {k}", 5_000, credit=0)
-        farm.jobs[f"stuck {k}"].client = b"stuck"
-        farm.scheduler.state.jobs[f"stuck {k}"].client = b"stuck"
+        farm.open(f"stuck {k}", 5_000, credit=0, client=b"stuck")
     farm.open("other", 300)
     farm.run()
 
@@ -572,8 +570,7 @@ def test_a_client_that_costs_too_many_bytes_delays_nobody_else(farm: FakeFarm) -
 def test_the_jobs_of_a_client_that_costs_too_much_all_end(farm: FakeFarm) -> None:
     farm.jpeg_bytes = 5_000_000
     for k in range(8):
-        farm.open(f"{k}", 100, credit=0)
-        farm.jobs[f"{k}"].client = farm.scheduler.state.jobs[f"{k}"].client = b"one"
+        farm.open(f"{k}", 100, credit=0, client=b"one")
     farm.run()
 
     for k in range(8):
@@ -641,8 +638,7 @@ def test_credit_is_no_more_than_a_reader_that_stops_may_cost(farm: FakeFarm) -> 
 
 def test_a_client_with_many_jobs_gets_no_more_than_one_with_few(farm: FakeFarm) -> None:
     for k in range(6):
-        farm.open(f"many {k}", 400)
-        farm.jobs[f"many {k}"].client = farm.scheduler.state.jobs[f"many {k}"].client = b"many"
+        farm.open(f"many {k}", 400, client=b"many")
     farm.open("one", 400)
     for _ in range(40):
         for name in farm.jobs:
