@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farm.errors import UnknownModel
-from farm.paths import DEMO_MODEL, TINY_MODEL, Paths
-from workers.ids import is_plain_id
+from farm.paths import DEMO_MODEL, NULL_MODEL, TINY_MODEL, Paths
+from workers.ids import NULL_MARKER, is_plain_id
 
-BUNDLED: Mapping[str, Path] = {"demo": DEMO_MODEL, "tiny": TINY_MODEL}
+BUNDLED: Mapping[str, Path] = {"demo": DEMO_MODEL, "tiny": TINY_MODEL, "null": NULL_MODEL}
 CONFIGURED = "default"  #: the id of what ``model.directory`` names; without it, the demo model
 
 
@@ -47,14 +47,14 @@ class ModelCatalog:
             file_bytes = sum(path.stat().st_size for path in files)
         except OSError as error:
             raise UnknownModel(f"{model[:64]!r}: its directory cannot be read") from error
-        if not any(path.suffix == ".onnx" for path in files):
+        if not any(path.suffix == ".onnx" or path.name == NULL_MARKER for path in files):
             raise UnknownModel(f"{model[:64]!r}: its directory has no .onnx file")
         return FoundModel(name, directory, file_bytes)
 
     def ids(self) -> list[str]:
-        """The default first, then all others."""
+        """The default first, then all others; those that only serve measuring are left out."""
         own = {path.parent.name for path in self._paths.models.glob("*/*.onnx")}
-        return list(dict.fromkeys([self.default, *BUNDLED, *sorted(filter(is_plain_id, own))]))
+        return list(dict.fromkeys([self.default, "demo", *sorted(filter(is_plain_id, own))]))
 
     def _directory(self, model: str) -> Path | None:
         if model == CONFIGURED and self._configured is not None:

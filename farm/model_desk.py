@@ -55,7 +55,8 @@ class ModelDesk:
         | protocol.UnloadModel,
     ) -> None:
         if isinstance(message, protocol.ListModels):
-            ids, default = self._catalog.ids(), self._catalog.default
+            default = self._catalog.default
+            ids = list(dict.fromkeys([*self._catalog.ids(), *self._state.models]))
             shown = ids[: protocol.MAX_MODELS_SHOWN]
             self._outbox.tell(client, protocol.ModelList(models=shown, default=default))
             return

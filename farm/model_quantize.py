@@ -20,8 +20,9 @@ from workers.avatar import Bundle
 from workers.comparison import BATCH, fidelity, ms_per_frame, painted
 from workers.devices import ON_CPU
 from workers.directories import put_in_place
+from workers.encoder import Encoder
 from workers.int8 import Bar, int8_unet
-from workers.model import Encoder, Model
+from workers.model import Model
 from workers.model_file import self_contained
 from workers.pair import ModelPair
 from workers.quality import MIN_PSNR_DB

@@ -22,8 +22,8 @@ from bench_rows import Row, cpu_ms, row, table, value
 
 from farm.paths import DEMO_MODEL
 from workers.devices import ONE_THREAD
+from workers.encoder import Encoder
 from workers.features.spans import SPAN_WINDOWS, SpanCutter, span_features
-from workers.model import Encoder
 from workers.pair import ModelPair
 
 SPEECH_S = 60.0

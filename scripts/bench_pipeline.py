@@ -22,7 +22,7 @@ from farm.avatars import find_avatar
 from farm.client import Client, JobSpec
 from farm.embedded import embedded_farm
 from farm.media.audio import open_speech
-from farm.paths import DEMO_MODEL, DEMO_SPEECH, TINY_MODEL, user_paths
+from farm.paths import DEMO_MODEL, DEMO_SPEECH, NULL_MODEL, TINY_MODEL, user_paths
 from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.families import FAMILIES
@@ -31,7 +31,7 @@ from workers.model import Model
 from workers.sequential import render
 from workers.stages import StageTimes
 
-MODELS = {"tiny": TINY_MODEL, "demo": DEMO_MODEL}
+MODELS = {"null": NULL_MODEL, "tiny": TINY_MODEL, "demo": DEMO_MODEL}
 N_TEMPLATES, SIDE_PX = 12, 182
 
 

@@ -11,7 +11,7 @@ from workers.errors import ModelError
 from workers.features.spans import Span, span_features
 from workers.loaded_models import LoadedModels
 from workers.memory import private_bytes
-from workers.model import Encoder
+from workers.model import Hears
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import EncodeSpan, LoadModel, Ready, SpanDone, TaskFailed, UnloadModel
@@ -22,9 +22,9 @@ FIRST_SPAN_S = 60.0  #: it takes milliseconds; a machine that swaps takes longer
 class AudioWorker:
     """Encodes spans.  Between two of them it holds the encoders that are loaded."""
 
-    def __init__(self, process: WorkerProcess, load: Callable[[Path], Encoder]) -> None:
+    def __init__(self, process: WorkerProcess, load: Callable[[Path], Hears]) -> None:
         self._process = process
-        self._models: LoadedModels[Encoder] = LoadedModels(process, load, private_bytes)
+        self._models: LoadedModels[Hears] = LoadedModels(process, load, private_bytes)
         self._patience = Patience(FIRST_SPAN_S)
 
     def start(self, preload: Mapping[str, Path]) -> None:

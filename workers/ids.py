@@ -1,6 +1,8 @@
-"""What avatars and models may be called."""
+"""What avatars and models may be called, and how one is known that is none."""
 
 import re
+
+NULL_MARKER = "null-model.txt"  #: a file in the directory of `workers.null_model`
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

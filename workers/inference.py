@@ -22,6 +22,7 @@ from workers.errors import ModelError
 from workers.gathering import Gathered, Gatherer
 from workers.loaded_models import LoadedModels
 from workers.memory import in_use
+from workers.model import Paints
 from workers.patience import Patience
 from workers.process import WorkerProcess
 from workers.protocol import (
@@ -35,7 +36,6 @@ from workers.protocol import (
 )
 from workers.session import CPU
 from workers.task_thread import Ran, TaskThread
-from workers.unet import UNet
 
 WARM_S = 300.0  #: a first CUDA run compiles and searches
 FIRST_BATCH_S, FIRST_FRAME_S = 60.0, 5.0  #: of a model's first batch, and for each of its frames
@@ -46,7 +46,7 @@ class _Batch:
     """Gathered, and given its place in the ring."""
 
     task: RunBatch
-    unet: UNet
+    unet: Paints
     block: int
     gathered: Gathered
     painted: U8  #: the block's slots that the model fills, (n, C, C, 4)
@@ -62,7 +62,7 @@ class InferenceWorker:
     def __init__(
         self,
         process: WorkerProcess,
-        load: Callable[[Path], UNet],
+        load: Callable[[Path], Paints],
         ring: RingWriter,
         device: Device,
     ) -> None:
@@ -72,7 +72,7 @@ class InferenceWorker:
         self._ring = ring
         self._device = device
         self._batch_size = ring.layout.slots_per_block
-        self._models: LoadedModels[UNet] = LoadedModels(process, self._load_warm, in_use(device))
+        self._models: LoadedModels[Paints] = LoadedModels(process, self._load_warm, in_use(device))
         self._gatherer = Gatherer(self._batch_size, partial(self._fail, "BAD_BUNDLE"))
         self._patience: dict[str, Patience] = {}
         self._in_hand: list[RunBatch] = []
@@ -106,7 +106,7 @@ class InferenceWorker:
 
     # Models.
 
-    def _load_warm(self, directory: Path) -> UNet:
+    def _load_warm(self, directory: Path) -> Paints:
         """Ready for any batch: a GPU's first run of a size takes seconds, a CPU's no longer."""
         unet = self._load(directory)
         family = unet.family
@@ -244,7 +244,7 @@ class InferenceWorker:
         self._process.send(TaskFailed(serial=serial, code=code, message=message))
 
 
-def _sizes(unet: UNet, batch_size: int) -> list[int]:
+def _sizes(unet: Paints, batch_size: int) -> list[int]:
     """What batches are padded to; a CPU takes any size."""
     # A GPU picks other kernels for other batch sizes, and searches for them each time.
     return [] if unet.provider == CPU else warm_sizes(batch_size)

@@ -19,10 +19,8 @@ from workers.errors import WorkerError
 from workers.families import FAMILIES
 from workers.inference import InferenceWorker
 from workers.kernels.backends import BACKENDS, DEFAULT
-from workers.model import Encoder
-from workers.pair import ModelPair
+from workers.model import Hears, Paints, load_hearing, load_painting
 from workers.process import WorkerProcess
-from workers.unet import UNet, load_unet
 
 LOAD_S = 300.0  #: reading a large model from a slow disk
 
@@ -50,11 +48,13 @@ def _serve(arguments: argparse.Namespace) -> None:
         case "audio":
             fail_point("audio.loading")
             process.announce("loading", LOAD_S)
-            AudioWorker(process, partial(_encoder, arguments)).start(_preload(arguments))
+            AudioWorker(process, partial(_hearing, arguments)).start(_preload(arguments))
         case "inference":
             fail_point("inference.loading")
             device = arguments.device
-            worker = InferenceWorker(process, partial(_unet, arguments), _ring(arguments), device)
+            worker = InferenceWorker(
+                process, partial(_painting, arguments), _ring(arguments), device
+            )
             worker.start(_preload(arguments))
         case "compositor":
             fail_point("compositor.starting")
@@ -68,14 +68,13 @@ def _preload(arguments: argparse.Namespace) -> dict[str, Path]:
     return {model: Path(directory) for model, directory in json.loads(arguments.preload).items()}
 
 
-def _encoder(arguments: argparse.Namespace, directory: Path) -> Encoder:
+def _hearing(arguments: argparse.Namespace, directory: Path) -> Hears:
     # One call at a time of a small model: more threads would only take turns.
     execution = Execution(device=arguments.device, threads=1)
-    return Encoder(ModelPair.find(directory), execution, arguments.cache)
+    return load_hearing(directory, execution, arguments.cache)
 
 
-def _unet(arguments: argparse.Namespace, directory: Path) -> UNet:
-    pair = ModelPair.find(directory)
+def _painting(arguments: argparse.Namespace, directory: Path) -> Paints:
     execution = Execution(
         device=arguments.device,
         threads=arguments.threads,
@@ -84,12 +83,12 @@ def _unet(arguments: argparse.Namespace, directory: Path) -> UNet:
         may_fall_back=bool(arguments.may_fall_back),
         provider_options=json.loads(arguments.provider_options),
     )
-    unet = load_unet(pair, execution, arguments.cache)
-    if unet.served_plainly:
-        reason = f"its graph cannot be changed: {unet.served_plainly}"
-        print(f"farm: {arguments.name}: {pair.unet}: {reason}", file=sys.stderr)
+    painting = load_painting(directory, execution, arguments.cache)
+    if painting.served_plainly:
+        reason = f"its graph cannot be changed: {painting.served_plainly}"
+        print(f"farm: {arguments.name}: {directory}: {reason}", file=sys.stderr)
     fail_point("inference.loaded")
-    return unet
+    return painting
 
 
 def _log_times(name: str, line: str) -> None:

@@ -27,8 +27,7 @@ from workers.arrays import F32
 from workers.avatar import Bundle
 from workers.devices import Device, Execution
 from workers.features.windows import FPS
-from workers.model import Model
-from workers.pair import ModelPair
+from workers.model import Model, family_of
 from workers.sequential import render
 from workers.stages import StageTimes
 
@@ -180,7 +179,7 @@ def _embedded(request: RenderRequest, arguments: argparse.Namespace) -> RenderRe
             "inference.devices": [arguments.device] if arguments.device else None,
         }
         directory = model_directory(arguments.model, bundle)
-        bundle.require_family(ModelPair.find(directory).family)
+        bundle.require_family(family_of(directory))
         overrides["model.directory"] = str(directory.absolute())
         with ExitStack() as stack:
             with progress_bar("starting the farm", None):

@@ -9,7 +9,7 @@ from farm import gpus
 from farm.errors import UnknownModel
 from farm.feature_cache import FeatureCache, key_of
 from farm.gpus import n_usable_gpus
-from farm.model_catalog import BUNDLED, ModelCatalog
+from farm.model_catalog import ModelCatalog
 from farm.model_stats import ModelStats
 from farm.paths import DEMO_MODEL, Paths
 from workers.arrays import F32
@@ -32,7 +32,7 @@ def own_model(paths: Paths, name: str, n_bytes: int = 10) -> Path:
 def test_without_a_configured_one_the_demo_model_is_the_default(paths: Paths) -> None:
     catalog = ModelCatalog(paths)
 
-    assert (catalog.default, catalog.ids()) == ("demo", list(BUNDLED))
+    assert (catalog.default, catalog.ids()) == ("demo", ["demo"])
     for name in ("", "default", "demo"):
         found = catalog.find(name)
         assert (found.model, found.directory) == ("demo", DEMO_MODEL)
@@ -42,7 +42,7 @@ def test_a_configured_model_is_the_default_and_the_demo_stays(paths: Paths, tmp_
     directory = own_model(Paths(data=tmp_path / "else", cache=tmp_path), "x")
     catalog = ModelCatalog(paths, str(directory))
 
-    assert catalog.ids() == ["default", "demo", "tiny"]
+    assert catalog.ids() == ["default", "demo"]
     assert catalog.find("").directory == catalog.find("default").directory == directory
     assert catalog.find("demo").directory == DEMO_MODEL
 
@@ -56,7 +56,7 @@ def test_a_model_that_is_put_there_is_found_at_once(paths: Paths) -> None:
 
     found = catalog.find("anna")
     assert (found.directory, found.file_bytes) == (directory, 15)
-    assert catalog.ids() == ["demo", "tiny", "anna"]
+    assert catalog.ids() == ["demo", "anna"]
 
 
 @pytest.mark.parametrize("name", ["..", "../models/anna", "/etc", "a/b", "", ".hidden", "x" * 65])
@@ -68,7 +68,7 @@ def test_nothing_outside_is_a_model(paths: Paths, name: str) -> None:
     if name:
         with pytest.raises(UnknownModel, match="no model of that id"):
             catalog.find(name)
-    assert catalog.ids() == ["demo", "tiny", "anna"]
+    assert catalog.ids() == ["demo", "anna"]
 
 
 def test_a_directory_without_a_model_is_none(paths: Paths) -> None:
