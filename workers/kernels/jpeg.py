@@ -104,8 +104,8 @@ def find_markers(body: U8) -> I64:
 
     0xFF begins a marker unless 0 follows, which makes it a byte like any other.
     """
-    escapes = np.flatnonzero(body[:-1] == 0xFF)
-    markers: I64 = escapes[body[escapes + 1] != 0]
+    (escapes,) = (body[:-1] == 0xFF).nonzero()
+    markers: I64 = escapes[body[1:][escapes] != 0]
     return markers
 
 
@@ -118,7 +118,7 @@ def check_markers(body: U8, markers: I64, codes: U8) -> None:
         raise NotSpliceable(f"{len(markers)} segments where {max(len(codes), 1)} belong")
     if markers[-1] + 2 != len(body):
         raise NotSpliceable("bytes after the last segment's marker")
-    if not np.array_equal(body[markers + 1], codes):
+    if body[1:][markers].tobytes() != codes.tobytes():
         raise NotSpliceable("the segments' markers are not those that belong there")
 
 
