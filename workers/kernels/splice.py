@@ -17,7 +17,7 @@ Markers tell where a segment ends, so no length is sent.  A change of nothing is
 import struct
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -170,12 +170,12 @@ class TemplateJpeg:
         ``segments`` : part of the grid.
         """
         row0, row1, column0, column1 = segments
-        shape = self.grid.n_rows, self.grid.segments_per_row
-        firsts, lasts = self.offsets[:-1].reshape(shape), self.offsets[1:].reshape(shape)
-        ends = firsts[row0:row1, column0].tolist()
-        begins = lasts[row0:row1, column1 - 1].tolist()
-        begin, end = int(self.offsets[0]), int(self.offsets[-1])
-        return [self.body[a:b] for a, b in zip([begin, *begins], [*ends, end], strict=True)]
+        stride, offsets = self.grid.segments_per_row, self.offsets
+        begins = offsets[row0 * stride + column1 : row1 * stride + column1 : stride].tolist()
+        ends = offsets[row0 * stride + column0 : row1 * stride + column0 : stride].tolist()
+        begins.insert(0, int(offsets[0]))
+        ends.append(int(offsets[-1]))
+        return [self.body[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
 def template_head(grid: SpliceGrid) -> bytes:
@@ -257,10 +257,8 @@ def join(template: TemplateJpeg, change: bytes | memoryview) -> bytes:
 
 def _joined(template: TemplateJpeg, segments: SegmentRect, new_rows: list[memoryview]) -> bytes:
     before, *after_each = template.outside(segments)
-    pieces: list[bytes | memoryview] = [template.head, before]
-    for new, after in zip(new_rows, after_each, strict=True):
-        pieces.extend((new, after))
-    return b"".join(pieces)
+    pairs = zip(new_rows, after_each, strict=True)
+    return b"".join((template.head, before, *chain.from_iterable(pairs)))
 
 
 def _read(change: bytes | memoryview, grid: SpliceGrid) -> tuple[SegmentRect, list[memoryview]]:
