@@ -1,0 +1,80 @@
+"""A patch in the memory of earlier ones has its own pixels wherever nothing will hide them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from workers.arrays import U8
+from workers.geometry import Rect
+from workers.kernels.patch_memory import NOTHING, PatchMemory
+
+
+def noise(width: int, height: int, seed: int = 0) -> U8:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def rgb(image: Image.Image) -> U8:
+    assert image.mode == "RGBX"
+    return np.asarray(image)[..., :3]
+
+
+def spans(length: int) -> st.SearchStrategy[tuple[int, int]]:
+    ends = st.integers(0, length)
+    return st.tuples(ends, ends).map(lambda pair: (min(pair), max(pair)))
+
+
+@st.composite
+def patches(draw: st.DrawFn) -> tuple[U8, Rect]:
+    """With a part of each that is hidden, down to single pixels and up to all of it."""
+    width, height = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    (x0, x1), (y0, y1) = draw(spans(width)), draw(spans(height))
+    return noise(width, height, draw(st.integers(0, 9))), Rect(x0, y0, x1, y1)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(patches(), min_size=1, max_size=6))
+def test_all_that_is_not_hidden_is_the_patchs_own(sequence: list[tuple[U8, Rect]]) -> None:
+    memory = PatchMemory()
+    for patch, hidden in sequence:
+        pixels = rgb(memory.image(patch, hidden)).copy()
+
+        inside = np.s_[hidden.y0 : hidden.y1, hidden.x0 : hidden.x1]
+        pixels[inside] = patch[inside]
+        assert np.array_equal(pixels, patch)
+
+
+def test_what_is_pasted_lies_in_the_memory() -> None:
+    """Else Pillow has taken a copy, and each frame costs one."""
+    memory, patch = PatchMemory(), noise(30, 20)
+    everything = Rect(0, 0, 30, 20)
+
+    memory.image(patch).paste((1, 2, 3, 4), (0, 0, 30, 20))
+
+    assert (rgb(memory.image(patch, everything)) == (1, 2, 3)).all()
+    assert np.array_equal(rgb(memory.image(patch, NOTHING)), patch)
+
+
+def test_a_patch_may_be_any_array(rng: np.random.Generator) -> None:
+    pixels = rng.integers(0, 256, (20, 30, 4), np.uint8)
+    for patch in (pixels[..., :3], pixels[::-1, 5:, :3], pixels[..., 2::-1]):
+        patch.flags.writeable = False
+
+        assert np.array_equal(rgb(PatchMemory().image(patch)), patch)
+        assert np.array_equal(rgb(PatchMemory().image(patch, Rect(3, 4, 3, 9))), patch)
+
+
+@pytest.mark.parametrize("hidden", [NOTHING, Rect(10, 0, 20, 64), Rect(0, 0, 64, 63)])
+def test_nothing_is_read_behind_the_end_of_a_file(tmp_path: Path, hidden: Rect) -> None:
+    """The file ends with a page: behind it nothing is mapped."""
+    path, patch = tmp_path / "patches", noise(64, 64)
+    path.write_bytes(patch.tobytes())
+    mapped = np.asarray(np.memmap(path, np.uint8, mode="r")).reshape(patch.shape)
+
+    image = PatchMemory().image(mapped, hidden)
+
+    assert mapped.nbytes % 4096 == 0
+    assert np.array_equal(rgb(image)[-1, -1], patch[-1, -1])
