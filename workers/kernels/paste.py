@@ -98,27 +98,27 @@ def blend(
     if visible != changed:
         seen = visible.moved(-changed.x0, -changed.y0)
         mouth, edges = mouth.crop(_corners(seen)), _clipped(edges, seen)
-    under = visible.moved(-at.x0, -at.y0)
-    image = memory.image(patch, NOTHING if edges else under)
+    x, y = visible.x0 - at.x0, visible.y0 - at.y0
+    image = memory.image(patch, NOTHING if edges else visible.moved(-at.x0, -at.y0))
     # The whole mouth, and the frame's own pixels back over its edges: fewer are copied than when
     # the mouth is pasted piece by piece.
-    edges = tuple((edge.moved(under.x0, under.y0), share) for edge, share in edges)
-    own = [image.crop(_corners(edge)) for edge, _ in edges]
-    image.paste(mouth, (under.x0, under.y0))
+    own = [image.crop(_corners(edge, x, y)) for edge, _ in edges]
+    image.paste(mouth, (x, y))
     for (edge, share), pixels in zip(edges, own, strict=True):
-        paste_mixed(image, pixels, (edge.x0, edge.y0), share)
+        paste_mixed(image, pixels, (x + edge.x0, y + edge.y0), share)
     return image
 
 
-def _corners(rect: Rect) -> tuple[int, int, int, int]:
-    return rect.x0, rect.y0, rect.x1, rect.y1
+def _corners(rect: Rect, dx: int = 0, dy: int = 0) -> tuple[int, int, int, int]:
+    """As Pillow takes a rectangle, moved."""
+    return rect.x0 + dx, rect.y0 + dy, rect.x1 + dx, rect.y1 + dy
 
 
 def _clipped(edges: Edges, seen: Rect) -> Edges:
     """What of them is ``seen``, and from its corner."""
     parts = ((edge, share, edge.clipped_within(seen)) for edge, share in edges)
     return tuple(
-        (part.moved(-seen.x0, -seen.y0), share.crop(_corners(part.moved(-edge.x0, -edge.y0))))
+        (part.moved(-seen.x0, -seen.y0), share.crop(_corners(part, -edge.x0, -edge.y0)))
         for edge, share, part in parts
         if not part.is_empty()
     )

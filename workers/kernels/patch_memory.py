@@ -45,16 +45,17 @@ class PatchMemory:
 
 def unpack(rgb: U8, rgbx: U32) -> None:
     """Copy pixels, uint8 (3 n,), as RGBX, uint32 (n,): in memory R, G, B and any fourth byte."""
-    if rgbx.size:
-        rgbx[:-1] = _fours(rgb)
-        rgbx[-1:].view(np.uint8)[:3] = rgb[-3:]
+    rgbx[:-1] = _fours(rgb)
+    rgbx[-1:].view(np.uint8)[:3] = rgb[-3:]
 
 
 def unpack_around(rgb: U8, rgbx: U32, width: int, hidden: Rect) -> None:
     """``unpack`` for a picture of this width, all but the pixels of a rectangle inside it."""
     begin, end = hidden.y0 * width + hidden.x0, (hidden.y1 - 1) * width + hidden.x1
-    unpack(rgb[: 3 * begin], rgbx[:begin])
-    unpack(rgb[3 * end :], rgbx[end:])
+    fours = _fours(rgb)
+    rgbx[:begin] = fours[:begin]
+    rgbx[end:-1] = fours[end:]
+    rgbx[-1:].view(np.uint8)[:3] = rgb[-3:]
     # Between: from right of the rectangle to left of it in the next row, one run for each row.
     right, n_runs, run = begin + hidden.width, hidden.height - 1, width - hidden.width
     runs = rgb[3 * right : 3 * end].reshape(n_runs, 3 * width)[:, : 3 * run]
