@@ -11,12 +11,14 @@ from workers.geometry import Rect
 from workers.kernels.tensors import as_image
 
 NOTHING = Rect(0, 0, 0, 0)
+KEPT_BYTES = 8 << 20  #: more than Pillow and a JPEG take for any part of a frame at once
 
 
 class PatchMemory:
     """As large as the largest patch that it has held.  For one thread."""
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self._pixels: U32 = np.empty(0, np.uint32)
 
     def image(self, patch: U8, hidden: Rect = NOTHING) -> Image.Image:
@@ -41,6 +43,16 @@ class PatchMemory:
         # time and no pixel: from here on nothing writes to the memory but through the image.
         image.readonly = 0
         return image
+
+
+def keep_freed_memory() -> None:
+    """Let the next frame have what one has freed: else glibc may give it to the system meanwhile.
+
+    A frame then begins with 150 page faults, as long as its encoding takes.  glibc keeps what is
+    smaller than the largest block that was freed so far (mallopt(3), M_MMAP_THRESHOLD): this one
+    is never touched, and so costs nothing.
+    """
+    np.empty(KEPT_BYTES, np.uint8)
 
 
 def unpack(rgb: U8, rgbx: U32) -> None:

@@ -1,5 +1,8 @@
 """A patch in the memory of earlier ones has its own pixels wherever nothing will hide them."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.material import FAMILY, clouds
 from workers.arrays import U8
-from workers.geometry import Rect
+from workers.avatar_compiler import compile_avatar
+from workers.geometry import Box, Rect
 from workers.kernels.patch_memory import NOTHING, PatchMemory
 
 
@@ -78,3 +83,42 @@ def test_nothing_is_read_behind_the_end_of_a_file(tmp_path: Path, hidden: Rect) 
 
     assert mapped.nbytes % 4096 == 0
     assert np.array_equal(rgb(image)[-1, -1], patch[-1, -1])
+
+
+FRAMES = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from workers.avatar import Bundle
+from workers.families import FAMILIES
+from workers.frames import Finisher
+from workers.stages import StageTimes
+
+bundle = Bundle(Path(sys.argv[1]))
+finisher = Finisher(FAMILIES[bundle.manifest.family], StageTimes())
+painted = np.zeros((328, 328, 4), np.uint8)
+for frame in range(40):
+    if frame == 20:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    finisher.jpeg(bundle, frame, painted)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc's malloc")
+def test_frames_take_the_memory_of_those_before(tmp_path: Path) -> None:
+    """In a process that has freed nothing large yet: a page that the system gives is a fault."""
+    compile_avatar(
+        ((frame, Box(40, 50, 300)) for frame in clouds(1, 400, 400)),
+        tmp_path / "a",
+        avatar_id="a",
+        source_version="1",
+        family=FAMILY,
+        paste="hard",
+    )
+
+    output = subprocess.run(
+        [sys.executable, "-c", FRAMES, tmp_path / "a"], check=True, stdout=subprocess.PIPE
+    ).stdout
+
+    assert float(output) < 10
