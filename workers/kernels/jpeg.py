@@ -72,7 +72,7 @@ class SplitJpeg:
 def encode_jpeg(image: Image.Image, settings: JpegSettings) -> bytes:
     """A baseline JPEG with the standard's own Huffman tables.
 
-    ``image`` : mode RGB or RGBX, which gives the same bytes sooner.  Raises ValueError for other
+    ``image`` : mode RGB or RGBX, which give the same bytes.  Raises ValueError for other
     modes: they have other components.
     """
     if image.mode not in ("RGB", "RGBX"):
