@@ -11,6 +11,7 @@ from workers.geometry import Rect
 from workers.kernels.tensors import as_image
 
 NOTHING = Rect(0, 0, 0, 0)
+MAX_IMAGES = 64  #: of 1 KB and 8 bytes a row
 KEPT_BYTES = 8 << 20  #: more than Pillow and a JPEG take for any part of a frame at once
 
 
@@ -20,6 +21,8 @@ class PatchMemory:
     def __init__(self) -> None:
         keep_freed_memory()
         self._pixels: U32 = np.empty(0, np.uint32)
+        #: width and height -> image of the memory's beginning, and what Pillow keeps its pixels by
+        self._images: dict[tuple[int, int], tuple[Image.Image, object]] = {}
 
     def image(self, patch: U8, hidden: Rect = NOTHING) -> Image.Image:
         """A patch as an image of mode RGBX, valid until the next call.
@@ -33,15 +36,26 @@ class PatchMemory:
         height, width, _ = patch.shape
         if self._pixels.size < height * width:
             self._pixels = np.empty(height * width, np.uint32)
+            self._images.clear()
         pixels, rgb = self._pixels[: height * width], np.ascontiguousarray(patch).reshape(-1)
         if hidden.is_empty():
             unpack(rgb, pixels)
         else:
             unpack_around(rgb, pixels, width, hidden)
-        image = as_image(pixels.view(np.uint8).reshape(height, width, 4))
-        # Else Pillow takes a copy at the first paste.  Should it do so all the same, that costs
-        # time and no pixel: from here on nothing writes to the memory but through the image.
-        image.readonly = 0
+        return self._image_of(pixels, (width, height))
+
+    def _image_of(self, pixels: U32, size: tuple[int, int]) -> Image.Image:
+        """Made once for each size: avatars have few, and mapping takes half as long as a paste."""
+        image, core = self._images.get(size, (None, None))
+        if image is None or image.im is not core:
+            width, height = size
+            image = as_image(pixels.view(np.uint8).reshape(height, width, 4))
+            # Else Pillow takes a copy at the first paste.  Should it do so all the same, that costs
+            # time and no pixel: such an image is not used again.
+            image.readonly = 0
+            if len(self._images) == MAX_IMAGES:
+                self._images.clear()
+            self._images[size] = image, image.im
         return image
 
 

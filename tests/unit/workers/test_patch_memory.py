@@ -15,7 +15,7 @@ from tests.material import FAMILY, clouds
 from workers.arrays import U8
 from workers.avatar_compiler import compile_avatar
 from workers.geometry import Box, Rect
-from workers.kernels.patch_memory import NOTHING, PatchMemory
+from workers.kernels.patch_memory import MAX_IMAGES, NOTHING, PatchMemory
 
 
 def noise(width: int, height: int, seed: int = 0) -> U8:
@@ -61,6 +61,24 @@ def test_what_is_pasted_lies_in_the_memory() -> None:
 
     assert (rgb(memory.image(patch, hidden))[:19] == (1, 2, 3)).all()
     assert np.array_equal(rgb(memory.image(patch, NOTHING)), patch)
+
+
+def test_an_image_that_pillow_has_copied_is_not_used_again() -> None:
+    memory, patches = PatchMemory(), [noise(30, 20, seed) for seed in range(2)]
+    image = memory.image(patches[0])
+    image.readonly = 1
+
+    image.paste((1, 2, 3, 4), (0, 0, 5, 5))
+
+    assert np.array_equal(rgb(memory.image(patches[1])), patches[1])
+
+
+def test_patches_of_many_sizes_do_not_disturb_each_other() -> None:
+    memory = PatchMemory()
+    for width in [*range(1, 2 * MAX_IMAGES), *range(2 * MAX_IMAGES, 0, -1)]:
+        patch = noise(width, 3)
+
+        assert np.array_equal(rgb(memory.image(patch)), patch)
 
 
 def test_a_patch_may_be_any_array(rng: np.random.Generator) -> None:
