@@ -123,10 +123,11 @@ def composite(directory: Path, n_frames: int) -> dict[str, float]:
     assert CompositorWorker, "all that a compositor imports is imported here"
     bundle = Bundle(directory)
     (painted,) = painted_crops(bundle, 1)
+    finisher = Finisher(FAMILY, StageTimes())
 
     def frames(numbers: range) -> None:
         for frame in numbers:
-            Finisher(FAMILY, StageTimes()).jpeg(bundle, frame, painted)
+            finisher.jpeg(bundle, frame, painted)
 
     frames(range(25))
     before_mb = private_mb()

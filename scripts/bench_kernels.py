@@ -18,7 +18,7 @@ from workers.arrays import F32, U8
 from workers.kernels.backends import kernels
 from workers.kernels.crop import NUMEXPR_SIDE_PX, cubic_taps, weighted_by_numpy
 from workers.kernels.expressions import weighted_taps
-from workers.kernels.paste import BICUBIC, feather_mask, feather_strips, hole_rect
+from workers.kernels.paste import BICUBIC, feather_edges, feather_mask, hole_rect
 from workers.kernels.reference import resize_bicubic
 from workers.kernels.tensors import as_image, to_pixels
 
@@ -92,12 +92,13 @@ def edges(rng: np.random.Generator, side: int) -> Versions:
 
     def paste_edges(backend: str) -> None:
         paste_mixed = kernels(backend).paste_mixed
-        for strip, share in feather_strips(side, FAMILY):
-            part = mouth.crop((strip.x0, strip.y0, strip.x1, strip.y1))
-            if share is None:
-                image.paste(part, (strip.x0, strip.y0))
-            else:
-                paste_mixed(image, part, (strip.x0, strip.y0), share)
+        parts = [
+            (edge, image.crop((edge.x0, edge.y0, edge.x1, edge.y1)), share)
+            for edge, share in feather_edges(side, FAMILY)
+        ]
+        image.paste(mouth)
+        for edge, own, share in parts:
+            paste_mixed(image, own, (edge.x0, edge.y0), share)
 
     whole = partial(image.paste, mouth, (0, 0), feather_mask(side, FAMILY))
     return {

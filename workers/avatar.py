@@ -228,6 +228,7 @@ def _map(directory: Path, descriptor: int, name: str, expected: int) -> U8:
                 raise BundleError(f"{path}: {actual} bytes, the manifest says {expected}")
             if expected == 0:
                 return np.zeros(0, np.uint8)  # nothing can be mapped
-            return np.memmap(file, np.uint8, mode="r", shape=(expected,))
+            # Not as a memmap: each slice of one would be a call of Python's.
+            return np.asarray(np.memmap(file, np.uint8, mode="r", shape=(expected,)))
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error

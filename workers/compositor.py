@@ -42,7 +42,8 @@ class CompositorWorker:
         self._family = family
         self._bundles = OpenBundles()
         self._rings = OpenRings()
-        self._backend = backend
+        self._times = StageTimes()  #: of the frame that is being made
+        self._finisher = Finisher(family, self._times, backend)
         self._patience = Patience(FIRST_TICKET_S)
         self._steps = StepTimes(process.send, log_times)
 
@@ -82,23 +83,22 @@ class CompositorWorker:
 
     def _timed_frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
         """Steps are counted by frame: some take more than one stage of a step."""
-        of_frame = StageTimes()
-        result = self._frame(ticket, index, of_frame)
+        self._times.seconds.clear()
+        result = self._frame(ticket, index)
         fail_point("compositor.pasted")
-        times.add(of_frame.seconds)
-        self._steps.count(of_frame.seconds, time.monotonic())
+        times.add(self._times.seconds)
+        self._steps.count(self._times.seconds, time.monotonic())
         return result
 
-    def _frame(self, ticket: Paste, index: int, times: StageTimes) -> tuple[bytes, bool]:
+    def _frame(self, ticket: Paste, index: int) -> tuple[bytes, bool]:
         """A JPEG or a change, and which; empty when its job's data are at fault."""
         try:
             painted = self._painted(ticket, index)
             bundle = self._bundles.get(ticket.bundles[index], ticket.digests[index])
             quality, frame = ticket.qualities[index] or None, ticket.frames[index]
-            finisher = Finisher(self._family, times, self._backend)
             if ticket.wants_change[index] and quality in (None, bundle.manifest.quality):
-                return finisher.change(bundle, frame, painted), True
-            return finisher.jpeg(bundle, frame, painted, quality), False
+                return self._finisher.change(bundle, frame, painted), True
+            return self._finisher.jpeg(bundle, frame, painted, quality), False
         except (BundleError, NotSpliceable) as error:
             serial = ticket.serials[index]
             self._process.send(TaskFailed(serial=serial, code="BAD_BUNDLE", message=str(error)))

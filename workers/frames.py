@@ -10,6 +10,7 @@ from workers.geometry import template_index
 from workers.kernels.backends import DEFAULT, kernels
 from workers.kernels.jpeg import JpegSettings, encode_jpeg
 from workers.kernels.paste import blend, face
+from workers.kernels.patch_memory import PatchMemory
 from workers.kernels.splice import changed, splice
 from workers.stages import StageTimes
 
@@ -31,61 +32,67 @@ def gather_crops(bundle: Bundle, frames: range, out: U8) -> None:
 
 
 class Finisher:
-    """Painted crops to JPEG frames, each step timed.
+    """Painted crops to JPEG frames, each step timed, in memory that all its frames share.
 
     ``painted`` is everywhere what the model made of the frame's crop: uint8 (C, C, 4), RGBX.  All
-    raise BundleError for a damaged template.
+    raise BundleError for a damaged template.  For one thread.
     """
 
     def __init__(self, family: Family, times: StageTimes, backend: str = DEFAULT) -> None:
         self._family = family
         self._times = times
         self._kernels = kernels(backend)
+        self._memory = PatchMemory()
 
     def jpeg(self, bundle: Bundle, frame: int, painted: U8, quality: int | None = None) -> bytes:
         """The finished frame: spliced, or encoded whole where another quality is wanted.
 
         ``quality`` : None, or the avatar's own, for the one it was compiled with.
         """
-        if quality is not None and quality != bundle.manifest.quality:
-            return self._whole(bundle, frame, painted, quality)
         index = _template(bundle, frame)
-        jpeg = self._patch_jpeg(bundle, frame, painted)
+        if quality is not None and quality != bundle.manifest.quality:
+            return self._whole(bundle, index, painted, quality)
+        jpeg = self._patch_jpeg(bundle, index, painted)
         with self._times.stage("splice"):
             return splice(bundle.template(index), jpeg, bundle.manifest.changed_rects[index])
 
     def change(self, bundle: Bundle, frame: int, painted: U8) -> bytes:
         """What tells the finished frame from its template; see `workers.kernels.splice`."""
         index = _template(bundle, frame)
-        jpeg = self._patch_jpeg(bundle, frame, painted)
+        jpeg = self._patch_jpeg(bundle, index, painted)
         with self._times.stage("splice"):
             return changed(jpeg, bundle.template(index), bundle.manifest.changed_rects[index])
 
-    def _patch_jpeg(self, bundle: Bundle, frame: int, painted: U8) -> bytes:
-        if bundle.patch_rect(_template(bundle, frame)).is_empty():
+    def patch(self, bundle: Bundle, frame: int, painted: U8) -> Image.Image:
+        """The finished frame in its template's patch rectangle, RGBX; not if that is empty.
+
+        Valid until the next frame is finished.
+        """
+        return self._patch(bundle, _template(bundle, frame), painted)
+
+    def _patch_jpeg(self, bundle: Bundle, index: int, painted: U8) -> bytes:
+        if bundle.patch_rect(index).is_empty():
             return b""
-        patch = self.patch(bundle, frame, painted)
+        patch = self._patch(bundle, index, painted)
         with self._times.stage("encode"):
             return encode_jpeg(patch, bundle.manifest.grid.settings)
 
-    def patch(self, bundle: Bundle, frame: int, painted: U8) -> Image.Image:
-        """The finished frame in its template's patch rectangle, RGBX; not if that is empty."""
-        index = _template(bundle, frame)
+    def _patch(self, bundle: Bundle, index: int, painted: U8) -> Image.Image:
         box, paste = bundle.box(index), bundle.manifest.paste
         with self._times.stage("resize"):
             mouth = face(painted, box.side, paste, self._family)
         with self._times.stage("blend"):
             patch, at = bundle.patch(index), bundle.patch_rect(index)
-            return blend(patch, at, mouth, box, paste, self._family, self._kernels.paste_mixed)
+            mix = self._kernels.paste_mixed
+            return blend(patch, at, mouth, box, paste, self._family, mix, self._memory)
 
-    def _whole(self, bundle: Bundle, frame: int, painted: U8, quality: int) -> bytes:
+    def _whole(self, bundle: Bundle, index: int, painted: U8, quality: int) -> bytes:
         """Around the mouth it is a copy of a copy: the template's own JPEG is what there is."""
-        index = _template(bundle, frame)
         with self._times.stage("template"):
             image = bundle.frame(index)
         at = bundle.patch_rect(index)
         if not at.is_empty():
-            image.paste(self.patch(bundle, frame, painted), (at.x0, at.y0))
+            image.paste(self._patch(bundle, index, painted), (at.x0, at.y0))
         with self._times.stage("encode"):
             return encode_jpeg(image, JpegSettings(quality, bundle.manifest.chroma, 0))
 

@@ -11,6 +11,7 @@ A frame is only ever changed within ``changed_rect``; pixels around it are the t
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -18,11 +19,15 @@ from PIL import Image
 from workers.arrays import F64, I64, U8
 from workers.families import Family
 from workers.geometry import Box, Rect
+from workers.kernels.patch_memory import NOTHING, PatchMemory
 from workers.kernels.tensors import as_image
 
 PASTES = ("feather", "hard")
 FEATHER_CANVAS_PX = 12.0  #: width of the soft edge, on the canvas
 BICUBIC = Image.Resampling.BICUBIC
+
+Edges: TypeAlias = tuple[tuple[Rect, Image.Image], ...]
+"""Rectangles of a mouth's pixels, and how much of the frame is seen there: mode L, 255 all."""
 
 
 def changed_rect(box: Box, paste: str, family: Family) -> Rect:
@@ -32,6 +37,7 @@ def changed_rect(box: Box, paste: str, family: Family) -> Rect:
     return hole_rect(box.side, family).moved(box.x, box.y)
 
 
+@lru_cache(maxsize=256)
 def hole_rect(side_px: int, family: Family) -> Rect:
     """What the model was not shown, in a box of this side: pixels whose centres lie in it."""
     scale = side_px / family.canvas_px
@@ -70,6 +76,7 @@ def blend(
     paste: str,
     family: Family,
     paste_mixed: Callable[..., None] = Image.Image.paste,
+    memory: PatchMemory | None = None,
 ) -> Image.Image:
     """The pixels ``at`` of the frame, mode RGBX, with a mouth in them.
 
@@ -79,54 +86,68 @@ def blend(
     at : where they are; inside the frame, and holds all of ``changed_rect`` that is.
     mouth : the new pixels of ``changed_rect``, from ``face``.
     paste_mixed : see `workers.kernels.backends`.
+    memory : where the image is made; it is then valid until the next one is.
     """
-    image = as_image(patch)
+    memory = memory or PatchMemory()
     changed = changed_rect(box, paste, family)
-    whole = Rect(0, 0, changed.width, changed.height)
-    strips = feather_strips(box.side, family) if paste == "feather" else ((whole, None),)
     # Clamped before Pillow sees it: 12.1.1 writes out of bounds for huge boxes (CVE-2026-59199).
-    visible = changed.clipped_within(at).moved(-changed.x0, -changed.y0)
-    for strip, mask in strips:
-        part = strip.clipped_within(visible)
-        if not part.is_empty():
-            pixels = mouth if part == whole else mouth.crop(_corners(part))
-            corner = (part.x0 + changed.x0 - at.x0, part.y0 + changed.y0 - at.y0)
-            if mask is None:
-                image.paste(pixels, corner)
-            else:
-                share = mask.crop(_corners(part.moved(-strip.x0, -strip.y0)))
-                paste_mixed(image, pixels, corner, share)
+    visible = changed.clipped_within(at)
+    if visible.is_empty():
+        return memory.image(patch)
+    edges = feather_edges(box.side, family) if paste == "feather" else ()
+    if visible != changed:
+        seen = visible.moved(-changed.x0, -changed.y0)
+        mouth, edges = mouth.crop(_corners(seen)), _clipped(edges, seen)
+    x, y = visible.x0 - at.x0, visible.y0 - at.y0
+    image = memory.image(patch, NOTHING if edges else visible.moved(-at.x0, -at.y0))
+    # The whole mouth, and the frame's own pixels back over its edges: fewer are copied than when
+    # the mouth is pasted piece by piece.
+    own = [image.crop(_corners(edge, x, y)) for edge, _ in edges]
+    image.paste(mouth, (x, y))
+    for (edge, share), pixels in zip(edges, own, strict=True):
+        paste_mixed(image, pixels, (x + edge.x0, y + edge.y0), share)
     return image
 
 
-def _corners(rect: Rect) -> tuple[int, int, int, int]:
-    return rect.x0, rect.y0, rect.x1, rect.y1
+def _corners(rect: Rect, dx: int = 0, dy: int = 0) -> tuple[int, int, int, int]:
+    """As Pillow takes a rectangle, moved."""
+    return rect.x0 + dx, rect.y0 + dy, rect.x1 + dx, rect.y1 + dy
+
+
+def _clipped(edges: Edges, seen: Rect) -> Edges:
+    """What of them is ``seen``, and from its corner."""
+    parts = ((edge, share, edge.clipped_within(seen)) for edge, share in edges)
+    return tuple(
+        (part.moved(-seen.x0, -seen.y0), share.crop(_corners(part, -edge.x0, -edge.y0)))
+        for edge, share, part in parts
+        if not part.is_empty()
+    )
 
 
 @lru_cache(maxsize=64)
-def feather_strips(side_px: int, family: Family) -> tuple[tuple[Rect, Image.Image | None], ...]:
-    """``hole_rect``, from its own corner, cut into its soft edges and what is whole inside them.
+def feather_edges(side_px: int, family: Family) -> Edges:
+    """Where in ``hole_rect``, from its own corner, the frame is seen through a mouth.
 
-    Each with its levels from ``feather_mask``; None where all are 255: a mask costs ten times as
-    much as a copy.
+    The shares are 255 less ``feather_mask``.  Where they are 0, in the middle, is no edge: a mask
+    costs ten times as much as a copy.
     """
-    mask = np.asarray(feather_mask(side_px, family))
-    height, width = mask.shape
-    whole = mask == 255
-    if not whole.any():
-        return ((Rect(0, 0, width, height), feather_mask(side_px, family)),)
-    # Towards an edge rows lose their first whole pixels; where those that lost none of the rows
-    # and none of the columns cross, all are whole.
-    x0, x1 = _span(whole.sum(axis=0))
-    y0, y1 = _span(whole.sum(axis=1))
-    soft = (
+    shares = 255 - np.asarray(feather_mask(side_px, family))
+    height, width = shares.shape
+    hidden = shares == 0
+    if not hidden.any():
+        return ((Rect(0, 0, width, height), Image.fromarray(shares)),)
+    # Towards an edge rows lose their first hidden pixels; where those that lost none of the rows
+    # and none of the columns cross, all are hidden.
+    x0, x1 = _span(hidden.sum(axis=0))
+    y0, y1 = _span(hidden.sum(axis=1))
+    edges = (
         Rect(0, 0, width, y0),
         Rect(0, y0, x0, y1),
         Rect(x1, y0, width, y1),
         Rect(0, y1, width, height),
     )
-    masks = (Image.fromarray(mask[rect.y0 : rect.y1, rect.x0 : rect.x1].copy()) for rect in soft)
-    return ((Rect(x0, y0, x1, y1), None), *zip(soft, masks, strict=True))
+    parts = (shares[edge.y0 : edge.y1, edge.x0 : edge.x1].copy() for edge in edges)
+    return tuple(zip(edges, map(Image.fromarray, parts), strict=True))
 
 
 def _span(counts: I64) -> tuple[int, int]:

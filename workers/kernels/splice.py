@@ -15,10 +15,9 @@ Markers tell where a segment ends, so no length is sent.  A change of nothing is
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -82,15 +81,15 @@ class SpliceGrid:
                 f"restart interval {interval} does not divide {mcus} MCUs per row: one of {allowed}"
             )
 
-    @property
+    @cached_property
     def mcus_per_row(self) -> int:
         return -(-self.width_px // self.settings.mcu_px[0])
 
-    @property
+    @cached_property
     def segments_per_row(self) -> int:
         return self.mcus_per_row // self.settings.interval
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         return -(-self.height_px // self.settings.mcu_px[1])
 
@@ -98,7 +97,7 @@ class SpliceGrid:
     def n_segments(self) -> int:
         return self.n_rows * self.segments_per_row
 
-    @property
+    @cached_property
     def segment_px(self) -> tuple[int, int]:
         """Width and height of a segment that the frame's edge does not cut."""
         mcu_width, mcu_height = self.settings.mcu_px
@@ -124,7 +123,11 @@ class SpliceGrid:
 
         It ends with the frame at the right and at the bottom, elsewhere with a segment.
         """
-        row0, row1, column0, column1 = self.segments(rect)
+        return self.pixels(self.segments(rect))
+
+    def pixels(self, segments: SegmentRect) -> Rect:
+        """Those of ``segments``; none for ``NOWHERE``."""
+        row0, row1, column0, column1 = segments
         width, height = self.segment_px
         aligned = Rect(column0 * width, row0 * height, column1 * width, row1 * height)
         return aligned.clipped_to(self.width_px, self.height_px)
@@ -161,16 +164,18 @@ class TemplateJpeg:
             raise NotSpliceable("the template is of another size, or encoded otherwise")
         return cls(grid, parts.head, parts.body, parts.offsets)
 
-    def outside(self, segments: SegmentRect) -> Iterator[memoryview]:
+    def outside(self, segments: SegmentRect) -> list[memoryview]:
         """What stays: before the first row of ``segments``, between its rows, and after the last.
 
         ``segments`` : part of the grid.
         """
-        rows = np.arange(segments.row0, segments.row1) * self.grid.segments_per_row
-        begins = [int(self.offsets[0]), *self.offsets[rows + segments.column1].tolist()]
-        ends = [*self.offsets[rows + segments.column0].tolist(), int(self.offsets[-1])]
-        for begin, end in zip(begins, ends, strict=True):
-            yield self.body[begin:end]
+        row0, row1, column0, column1 = segments
+        stride, offsets = self.grid.segments_per_row, self.offsets
+        begins = offsets[row0 * stride + column1 : row1 * stride + column1 : stride].tolist()
+        ends = offsets[row0 * stride + column0 : row1 * stride + column0 : stride].tolist()
+        begins.insert(0, int(offsets[0]))
+        ends.append(int(offsets[-1]))
+        return [self.body[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
 def template_head(grid: SpliceGrid) -> bytes:
@@ -181,11 +186,11 @@ def template_head(grid: SpliceGrid) -> bytes:
 
 def splice(template: TemplateJpeg, patch_jpeg: bytes, rect: Rect) -> bytes:
     """The JPEG of the template's frame with new pixels in ``rect``: ``changed``, then ``join``."""
-    segments = template.grid.segments(rect)
-    if segments == NOWHERE:
+    place = _place(template.grid, rect)
+    if place.segments == NOWHERE:
         return join(template, UNCHANGED)
-    body, markers = _renewed(patch_jpeg, template, rect, segments)
-    return _joined(template, segments, _rows(body.data, markers, segments))
+    body, markers = _renewed(patch_jpeg, template, place)
+    return _joined(template, place.segments, _rows(body.data, markers, place.segments))
 
 
 def changed(patch_jpeg: bytes, template: TemplateJpeg, rect: Rect) -> bytes:
@@ -199,31 +204,44 @@ def changed(patch_jpeg: bytes, template: TemplateJpeg, rect: Rect) -> bytes:
 
     Raises NotSpliceable for a patch of another size or other settings.
     """
-    segments = template.grid.segments(rect)
-    if segments == NOWHERE:
+    place = _place(template.grid, rect)
+    if place.segments == NOWHERE:
         return UNCHANGED
-    body, _ = _renewed(patch_jpeg, template, rect, segments)
-    return CHANGE_HEADER.pack(*segments) + body.tobytes()
+    body, _ = _renewed(patch_jpeg, template, place)
+    return CHANGE_HEADER.pack(*place.segments) + body.tobytes()
 
 
-def _renewed(
-    patch_jpeg: bytes, template: TemplateJpeg, rect: Rect, segments: SegmentRect
-) -> tuple[U8, I64]:
+def _renewed(patch_jpeg: bytes, template: TemplateJpeg, place: "_Place") -> tuple[U8, I64]:
     """The patch's segments with the markers of their places in the frame, and where those are."""
-    patch = template.grid.patch_rect(rect)
-    head = _patch_head(template.head, patch.width, patch.height)
+    head = _patch_head(template.head, *place.size_px)
     if not patch_jpeg.startswith(head):
-        raise NotSpliceable(
-            f"not a JPEG of {patch.width} x {patch.height} pixels encoded as the template is"
-        )
+        width, height = place.size_px
+        raise NotSpliceable(f"not a JPEG of {width} x {height} pixels encoded as the template is")
     body = np.frombuffer(patch_jpeg, np.uint8)[len(head) :].copy()
-    markers, codes = find_markers(body), _codes(template.grid, segments)
-    check_markers(body, markers, closing_codes(len(codes)))
-    body[markers + 1] = codes
+    markers = find_markers(body)
+    check_markers(body, markers, place.own_codes)
+    body[1:][markers] = place.codes
     return body, markers
 
 
-#: ``with_size`` walks through the head; an avatar's patches are of few sizes.
+class _Place(NamedTuple):
+    """What there is to know of a patch from where it is."""
+
+    segments: SegmentRect
+    size_px: tuple[int, int]
+    own_codes: U8  #: closing markers of its own JPEG's segments
+    codes: U8  #: of the same segments in the frame
+
+
+# An avatar may have a place for each template: 1 KB.
+@lru_cache(maxsize=512)
+def _place(grid: SpliceGrid, rect: Rect) -> _Place:
+    segments, patch = grid.segments(rect), grid.patch_rect(rect)
+    codes = _codes(grid, segments)
+    return _Place(segments, (patch.width, patch.height), closing_codes(len(codes)), codes)
+
+
+# An avatar's patches are of few sizes.
 _patch_head = lru_cache(maxsize=256)(with_size)
 
 
@@ -239,10 +257,8 @@ def join(template: TemplateJpeg, change: bytes | memoryview) -> bytes:
 
 def _joined(template: TemplateJpeg, segments: SegmentRect, new_rows: list[memoryview]) -> bytes:
     before, *after_each = template.outside(segments)
-    pieces: list[bytes | memoryview] = [template.head, before]
-    for new, after in zip(new_rows, after_each, strict=True):
-        pieces.extend((new, after))
-    return b"".join(pieces)
+    pairs = zip(new_rows, after_each, strict=True)
+    return b"".join((template.head, before, *chain.from_iterable(pairs)))
 
 
 def _read(change: bytes | memoryview, grid: SpliceGrid) -> tuple[SegmentRect, list[memoryview]]:

@@ -122,6 +122,25 @@ def test_every_back_end_makes_the_same_frames(
         assert len(jpegs) == 1
 
 
+def test_frames_do_not_depend_on_those_that_were_finished_before(
+    tmp_path: Path, rng: np.random.Generator, finisher: Finisher
+) -> None:
+    bundles = [
+        built(tmp_path / f"{paste} {chroma}", paste=paste, chroma=chroma)
+        for paste in PASTES
+        for chroma in ("4:2:0", "4:4:4")
+    ]
+    painted = [blots(rng) for _ in BOXES]
+    for _ in range(60):
+        bundle, index = bundles[rng.integers(len(bundles))], int(rng.integers(len(BOXES)))
+        quality = [None, 30][int(rng.integers(2))]
+
+        jpeg = finisher.jpeg(bundle, index, painted[index], quality)
+
+        alone = Finisher(FAMILY, StageTimes())
+        assert jpeg == alone.jpeg(bundle, index, painted[index], quality)
+
+
 def test_the_true_crop_gives_the_template_back(edge_bundle: Bundle, finisher: Finisher) -> None:
     for index in range(len(EDGE_BOXES)):
         (crop,) = crops_of(edge_bundle, range(index, index + 1))

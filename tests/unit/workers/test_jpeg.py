@@ -1,4 +1,6 @@
 import io
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +10,24 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from tests.material import clouds, psnr_db
-from workers.kernels.jpeg import MCU_PX, JpegSettings, NotSpliceable, encode_jpeg, split, with_size
+from workers.kernels import jpeg
+from workers.kernels.jpeg import (
+    MCU_PX,
+    JpegSettings,
+    NotSpliceable,
+    encode_by_codec,
+    encode_by_save,
+    encode_jpeg,
+    split,
+    with_size,
+)
 from workers.kernels.tensors import as_image
 
 #: ITU-T T.81, table K.3: counts of codes by length, then the values.
 STANDARD_DC_LUMINANCE = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, *range(12)])
 SETTINGS = JpegSettings(90, "4:2:0", 3)
+
+Encode = Callable[[Image.Image, JpegSettings], bytes]
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -40,20 +54,75 @@ def test_what_is_written_is_baseline_with_standard_tables(
     assert STANDARD_DC_LUMINANCE in jpeg
 
 
+@pytest.mark.parametrize("encode", [encode_jpeg, encode_by_codec, encode_by_save])
 @pytest.mark.parametrize("chroma", MCU_PX)
 @pytest.mark.parametrize("quality", [95, 100])
 def test_a_jpeg_larger_than_pillows_buffer_is_whole(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, quality: int, chroma: str
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    quality: int,
+    chroma: str,
+    encode: Encode,
 ) -> None:
-    """Pillow takes it from libjpeg in pieces of 64 KiB, and libjpeg stops in the middle of rows."""
+    """It is taken from libjpeg in pieces of 64 KiB, and libjpeg stops in the middle of rows."""
     image = Image.fromarray(rng.integers(0, 256, (1080, 1920, 3), dtype=np.uint8))
     settings = JpegSettings(quality, chroma, 2)
 
-    in_pieces = encode_jpeg(image, settings)
+    in_pieces = encode(image, settings)
 
     monkeypatch.setattr(ImageFile, "MAXBLOCK", 64 * 2**20)
+    monkeypatch.setattr(jpeg, "PIECE_BYTES", 64 * 2**20)
     assert len(in_pieces) > 20 * 65_536
-    assert in_pieces == encode_jpeg(image, settings)
+    assert in_pieces == encode(image, settings)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["RGB", "RGBX"]),
+    st.builds(JpegSettings, st.integers(1, 100), st.sampled_from([*MCU_PX]), st.integers(0, 9)),
+    st.tuples(st.integers(1, 80), st.integers(1, 80)),
+    st.integers(0, 2**32 - 1),
+)
+def test_pillows_codec_gives_what_its_public_way_gives(
+    mode: str, settings: JpegSettings, size: tuple[int, int], seed: int
+) -> None:
+    width, height = size
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+
+    assert encode_by_codec(image, settings) == encode_by_save(image, settings)
+
+
+def test_pillows_codec_encodes_an_image_that_was_not_loaded_yet() -> None:
+    def opened() -> Image.Image:
+        return Image.open(io.BytesIO(JPEG))
+
+    assert encode_by_codec(opened(), SETTINGS) == encode_by_save(opened(), SETTINGS)
+
+
+def gone(_image: Image.Image, _settings: JpegSettings) -> bytes:
+    raise AttributeError("no such codec")
+
+
+def with_other_arguments(_image: Image.Image, _settings: JpegSettings) -> bytes:
+    raise TypeError("takes 17 arguments")
+
+
+def with_other_bytes(image: Image.Image, settings: JpegSettings) -> bytes:
+    return encode_by_save(image, replace(settings, interval=7))
+
+
+@pytest.mark.parametrize("codec", [gone, with_other_arguments, with_other_bytes])
+def test_a_codec_that_has_changed_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, codec: Encode
+) -> None:
+    monkeypatch.setattr(jpeg, "encode_by_codec", codec)
+    jpeg.is_codec_exact.cache_clear()
+
+    try:
+        assert encode_jpeg(picture(96, 64), SETTINGS) == JPEG
+    finally:
+        jpeg.is_codec_exact.cache_clear()
 
 
 def test_a_sources_comment_does_not_come_along() -> None:

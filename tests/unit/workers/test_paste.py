@@ -1,23 +1,30 @@
 """A mouth back into its frame: the identity test, what may change, and the feather's arithmetic."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from farm.demo.avatar import draw_frame
 from tests.material import FAMILY, psnr_db
 from workers.arrays import F64, U8
 from workers.geometry import Box, Rect
+from workers.kernels.backends import BACKENDS, kernels
 from workers.kernels.crop import crop_canvas
 from workers.kernels.paste import (
     PASTES,
     blend,
     changed_rect,
     face,
+    feather_edges,
     feather_mask,
-    feather_strips,
     hole_rect,
 )
+from workers.kernels.patch_memory import PatchMemory
+from workers.kernels.reference import mix
 from workers.kernels.tensors import as_image
 
 WHITE = np.full((320, 320, 3), 255, np.uint8)
@@ -166,6 +173,71 @@ def test_masking_the_edges_alone_gives_what_masking_everything_gives(
     assert np.array_equal(np.asarray(ours)[..., :3], np.asarray(masked))
 
 
+@dataclass(frozen=True, eq=False)
+class Blended:
+    """A patch of a frame, and a mouth that goes into it."""
+
+    patch: U8
+    at: Rect
+    mouth: U8
+    box: Box
+    paste: str
+    backend: str
+
+    def pixels(self, memory: PatchMemory) -> U8:
+        mouth, paste_mixed = as_image(self.mouth), kernels(self.backend).paste_mixed
+        place = (self.box, self.paste, FAMILY)
+        return np.asarray(blend(self.patch, self.at, mouth, *place, paste_mixed, memory))[..., :3]
+
+    def plain(self) -> U8:
+        """Every pixel of the mouth mixed with the frame's own, none left out."""
+        changed, at, result = changed_rect(self.box, self.paste, FAMILY), self.at, self.patch.copy()
+        seen = changed.clipped_within(at)
+        if seen.is_empty():
+            return result
+        there = np.s_[seen.y0 - at.y0 : seen.y1 - at.y0, seen.x0 - at.x0 : seen.x1 - at.x0]
+        here = np.s_[
+            seen.y0 - changed.y0 : seen.y1 - changed.y0, seen.x0 - changed.x0 : seen.x1 - changed.x0
+        ]
+        share = np.full((changed.height, changed.width), 255, np.uint8)
+        if self.paste == "feather":
+            share = np.asarray(feather_mask(self.box.side, FAMILY))
+        result[there] = mix(result[there], self.mouth[here][..., :3], share[here][..., None])
+        return result
+
+
+@st.composite
+def blended(draw: st.DrawFn) -> Blended:
+    """In frames of up to 120 pixels: mouths inside them, over their edges, all around them."""
+    width, height = draw(st.integers(1, 120)), draw(st.integers(1, 120))
+    side = draw(st.integers(2, 200))
+    box = Box(draw(st.integers(-side, width)), draw(st.integers(-side, height)), side)
+    paste = draw(st.sampled_from(PASTES))
+    changed = changed_rect(box, paste, FAMILY)
+    assume(not changed.is_empty())
+    seen = changed.clipped_to(width, height)
+    if seen.is_empty():
+        seen = Rect(0, 0, 1, 1)
+    left, up, right, down = (draw(st.integers(0, 20)) for _ in range(4))
+    at = Rect(seen.x0 - left, seen.y0 - up, seen.x1 + right, seen.y1 + down)
+    at = at.clipped_to(width, height)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    patch = rng.integers(0, 256, (at.height, at.width, 3), np.uint8)
+    mouth = rng.integers(0, 256, (changed.height, changed.width, 4), np.uint8)
+    return Blended(patch, at, mouth, box, paste, draw(st.sampled_from(BACKENDS)))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(blended(), min_size=1, max_size=6))
+def test_no_pixel_of_an_earlier_frame_is_seen_in_a_later_one(sequence: list[Blended]) -> None:
+    memory = PatchMemory()
+    for frame in sequence:
+        before = frame.patch.copy()
+
+        assert np.array_equal(frame.pixels(memory), frame.plain())
+        assert np.array_equal(frame.patch, before)
+
+
 @pytest.mark.parametrize("side", [40, 96, 131, 182, 300, 328, 601])
 def test_the_hole_is_resized_as_if_with_all_of_its_box(rng: np.random.Generator, side: int) -> None:
     noise = rng.integers(0, 256, (328, 328, 4), dtype=np.uint8)
@@ -194,7 +266,7 @@ def test_a_hard_mouth_is_the_canvas_resized_and_written_over_the_box(
 
 
 def test_a_mask_is_made_once_for_each_size() -> None:
-    assert feather_strips(182, FAMILY) is feather_strips(182, FAMILY)
+    assert feather_edges(182, FAMILY) is feather_edges(182, FAMILY)
 
 
 @pytest.mark.parametrize("paste", PASTES)
