@@ -14,7 +14,7 @@ import numpy as np
 from workers.arrays import F32, U8, U32, Bools
 from workers.families import FAMILIES, Family
 from workers.ids import NULL_MARKER
-from workers.kernels.tensors import to_rgbx
+from workers.kernels.tensors import unpack
 from workers.session import CPU
 
 FAMILY = FAMILIES["synctalk-328-ave"]
@@ -53,7 +53,7 @@ class NullUNet:
         """See `workers.unet.UNet`."""
         hole = FAMILY.blackout.moved(FAMILY.inner.x0, FAMILY.inner.y0)
         n_pixels = hole.width * hole.height
-        to_rgbx(crops, painted)
+        unpack(crops.reshape(-1), painted.reshape(-1).view(np.uint32))
         for tensor, pixels in zip(audio, painted.view("<u4")[..., 0], strict=True):
             begin = zlib.crc32(tensor[:SEEN_ROWS].tobytes()) % (N_NOISE - n_pixels)
             noise = self._noise[begin : begin + n_pixels].reshape(hole.height, hole.width)

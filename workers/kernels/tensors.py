@@ -89,17 +89,19 @@ def _clipped(output: F32) -> F32:
     return clipped
 
 
-def to_rgbx(pixels: U8, out: U8) -> None:
-    """RGB pixels into RGBX ones, in a tenth of the time of a plain copy.
+def unpack(rgb: U8, rgbx: U32) -> None:
+    """Copy pixels, uint8 (3 n,), as RGBX, uint32 (n,): in memory R, G, B and any fourth byte."""
+    rgbx[:-1] = fours(rgb)
+    rgbx[-1:].view(np.uint8)[:3] = rgb[-3:]
 
-    ``pixels`` : uint8, shape (..., 3), C-contiguous.  ``out`` : (..., 4), C-contiguous; its fourth
-    bytes are whatever is at hand.
+
+def fours(rgb: U8) -> U32:
+    """Each pixel that has a byte behind it, together with that byte.
+
+    To copy four bytes of each takes a tenth of the time that three do.
     """
-    flat, words = pixels.reshape(-1, 3), out.reshape(-1, 4).view("<u4")[:, 0]
-    # Four bytes from each third one on; the last pixel has no fourth byte behind it.
-    threes = np.ndarray(len(flat) - 1, "<u4", flat.data, strides=(3,))
-    np.copyto(words[:-1], threes)
-    out.reshape(-1, 4)[-1, :3] = flat[-1]
+    fours: U32 = np.ndarray(((rgb.size - 1) // 3,), np.uint32, rgb.data, strides=(3,))
+    return fours
 
 
 def as_image(pixels: U8) -> Image.Image:

@@ -5,7 +5,6 @@ import numpy as np
 from farm.paths import NULL_MODEL
 from workers.avatar import Bundle
 from workers.frames import crops_of
-from workers.kernels.tensors import to_rgbx
 from workers.model import Model, family_of
 
 
@@ -46,13 +45,3 @@ def test_no_two_frames_are_alike_and_each_is_always_the_same(
     for k in range(4):
         alone = model.paint(crops[k : k + 1], audio[k : k + 1])
         assert np.array_equal(alone[..., :3], painted[k : k + 1, ..., :3])
-
-
-def test_pixels_get_a_fourth_byte(rng: np.random.Generator) -> None:
-    for shape in ((1, 1), (2, 5, 3), (4, 7, 7)):
-        pixels = rng.integers(0, 256, (*shape, 3), np.uint8)
-        out = np.zeros((*shape, 4), np.uint8)
-
-        to_rgbx(pixels, out)
-
-        assert np.array_equal(out[..., :3], pixels)
