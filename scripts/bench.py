@@ -1,10 +1,11 @@
 """Measure lipfarm on this machine.
 
-usage: bench.py pipeline | inference | audio | pixels | kernels | bundle | seam | int8  [--json] ...
+usage: bench.py BENCHMARK [--json] ...
 
     pipeline  the farm, stage by stage, against the sequential renderer
     inference the farm against a bare onnxruntime loop
     audio     the audio encoder, many windows a call against one
+    gpu       both of these on a GPU, and whether its pixels are right
     pixels    a finished frame, against the same work with OpenCV
     kernels   every step's back ends
     bundle    an avatar of 500 frames: size, opening, a compositor's memory
@@ -21,6 +22,7 @@ import sys
 
 import bench_audio
 import bench_bundle
+import bench_gpu
 import bench_inference
 import bench_int8
 import bench_kernels
@@ -28,10 +30,14 @@ import bench_pipeline
 import bench_pixels
 import bench_seam
 
+from farm.errors import FarmError
+from workers.errors import CallerFault
+
 BENCHMARKS = {
     "pipeline": bench_pipeline,
     "inference": bench_inference,
     "audio": bench_audio,
+    "gpu": bench_gpu,
     "pixels": bench_pixels,
     "kernels": bench_kernels,
     "bundle": bench_bundle,
@@ -49,7 +55,11 @@ def main() -> int:
         benchmark.add_arguments(subparser)
         subparser.set_defaults(benchmark=benchmark)
     arguments = parser.parse_args()
-    rows = arguments.benchmark.run(arguments)
+    try:
+        rows = arguments.benchmark.run(arguments)
+    except (CallerFault, FarmError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     print(json.dumps(rows, indent=1) if arguments.json else arguments.benchmark.shown(rows))
     return 0
 

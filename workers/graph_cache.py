@@ -1,6 +1,7 @@
-"""Model files with other ends, made once and kept on disk by what they were made from.
+"""What was made of model files, or found out about them, kept on disk by what it came from.
 
-onnx is only imported where one has to be made: it takes longer than reading one.
+A graph with other ends is made once: onnx is only imported where one has to be made, which takes
+longer than reading it.  So is the size of batches that a model takes, which only trying shows.
 """
 
 import hashlib
@@ -8,9 +9,10 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
-VERSION = 1  #: of what `workers.graph` makes
+VERSION = 2  #: of what `workers.graph` makes
 
 
 def cached(cache: Path | None, path: Path, what: str, make: Callable[[], bytes]) -> bytes:
@@ -23,7 +25,9 @@ def cached(cache: Path | None, path: Path, what: str, make: Callable[[], bytes])
     """
     if cache is None:
         return make()
-    kept = cache / f"{_digest(path, what)}.onnx"
+    of_what = hashlib.sha256(f"{VERSION}\n{what}\n".encode())
+    of_what.update(_digest_of(path).encode())
+    kept = cache / of_what.hexdigest()
     with suppress(OSError):
         return kept.read_bytes()
     made = make()
@@ -32,15 +36,21 @@ def cached(cache: Path | None, path: Path, what: str, make: Callable[[], bytes])
     return made
 
 
-def _digest(path: Path, what: str) -> str:
+def _digest_of(path: Path) -> str:
     """Of the model with its weights, which may lie in files beside it, of any name."""
-    digest = hashlib.sha256(f"{VERSION}\n{what}\n".encode())
     beside = [p for p in path.parent.iterdir() if p.is_file() and p.suffix != ".onnx"]
+    digest = hashlib.sha256()
     for part in (path, *sorted(beside)):
-        with open(part, "rb") as file:
-            of_part = hashlib.file_digest(file, "sha256").hexdigest()
+        status = part.stat()
+        of_part = _digest_of_file(part, status.st_ino, status.st_size, status.st_mtime_ns)
         digest.update(f"{part.name if part != path else ''}\n{of_part}\n".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest_of_file(path: Path, *_version: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(kept: Path, made: bytes) -> None:

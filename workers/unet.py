@@ -39,14 +39,36 @@ class Ends(Protocol):
 class UNet:
     """Ready to paint."""
 
-    def __init__(self, session: Session, ends: Ends, pair: ModelPair, served_plainly: str) -> None:
-        """Raises ModelError when it does not run, or not in batches as its shapes promise."""
+    def __init__(
+        self,
+        session: Session,
+        ends: Ends,
+        pair: ModelPair,
+        served_plainly: str,
+        cache: Path | None = None,
+    ) -> None:
+        """Raises ModelError when it does not run, or not in batches as its shapes promise.
+
+        ``cache`` : has what was tried before; see `graph_cache`.
+        """
         self.family: Family = pair.family
         self.provider = session.provider
         self.served_plainly = served_plainly  #: why its graph could not be changed; empty: it was
         self._ends = ends
         #: the only batch size it takes, to others it is given slices; None: any
-        self.fixed_batch = fixed_batch(self._painted, self._trial(_promised_batch(pair)), ONE_LEVEL)
+        self.fixed_batch = self._tried_batch(pair, cache)
+
+    def _tried_batch(self, pair: ModelPair, cache: Path | None) -> int | None:
+        """From earlier trials: they take as long as four frames."""
+
+        def tried() -> bytes:
+            trial = self._trial(_promised_batch(pair))
+            return str(fixed_batch(self._painted, trial, ONE_LEVEL) or 0).encode()
+
+        kind = "plain" if self.served_plainly else "wrapped"
+        what = f"batch size of {pair.family.name}, {kind}, on {self.provider}"
+        size = cached(cache, pair.unet, what, tried)
+        return int(size if size.isdigit() else tried()) or None  # somebody wrote into the cache
 
     def paint_into(self, crops: U8, audio: F32, painted: U8) -> Bools:
         """Paint a batch of any size, straight into ``painted``, C-contiguous.
@@ -89,14 +111,15 @@ def load_unet(pair: ModelPair, execution: Execution = ANYWHERE, cache: Path | No
         what = f"wrapped for {pair.family} in {execution.precision}"
         content = cached(cache, pair.unet, what, partial(_wrapped, pair, execution.precision))
         session = Session(pair.unet, execution, content)
-        return UNet(session, WrappedEnds(session), pair, served_plainly="")
+        return UNet(session, WrappedEnds(session), pair, served_plainly="", cache=cache)
     except DeviceUnusable:
         raise
     except ModelError as error:
         if execution.precision != "fp32":
             raise ModelError(f"{pair.unet}: not in {execution.precision}: {error}") from error
         session = Session(pair.unet, execution)
-        return UNet(session, PlainEnds(session, pair.binding), pair, served_plainly=str(error))
+        ends = PlainEnds(session, pair.binding)
+        return UNet(session, ends, pair, served_plainly=str(error), cache=cache)
 
 
 def _wrapped(pair: ModelPair, precision: str) -> bytes:
