@@ -286,3 +286,22 @@ def test_speech_that_was_heard_before_is_not_encoded_again(
 
     assert spent[0] > 0
     assert spent[1] == 0
+
+
+def test_two_devices_share_the_work_and_one_of_them_may_die(
+    data: Path, speech: F32, models: dict[str, Model]
+) -> None:
+    config = FAST.replace("[inference]", "[inference]\ndevices = ['cpu', 'cpu']")
+    with running_farm(data, config=config) as farm:
+        workers = farm.workers("inference")
+        assert len(workers) == 2
+        with ThreadPoolExecutor(6) as clients:
+            jobs = [clients.submit(run_job, farm, speech, None) for _ in range(6)]
+            wait_until(lambda: all(sum(w.cpu_times()[:2]) > 0.5 for w in workers))
+            workers[0].kill()
+            frames = [job.result() for job in jobs]
+        with farm.client() as client:
+            wait_until(lambda: client.farm_status().is_ready)
+            assert client.models.status().places == {"ready": 2}
+
+    assert frames == [expected(data, "anna", speech, models["default"])] * 6
