@@ -81,7 +81,7 @@ def _painting(arguments: argparse.Namespace, directory: Path) -> Paints:
         is_spinning=bool(arguments.spinning),
         precision=arguments.precision,
         may_fall_back=bool(arguments.may_fall_back),
-        provider_options=json.loads(arguments.provider_options),
+        provider_options={**_kept_engines(arguments), **json.loads(arguments.provider_options)},
     )
     painting = load_painting(directory, execution, arguments.cache)
     if painting.served_plainly:
@@ -89,6 +89,13 @@ def _painting(arguments: argparse.Namespace, directory: Path) -> Paints:
         print(f"farm: {arguments.name}: {directory}: {reason}", file=sys.stderr)
     fail_point("inference.loaded")
     return painting
+
+
+def _kept_engines(arguments: argparse.Namespace) -> dict[str, str]:
+    """TensorRT takes minutes to build what it runs: once for each model and size is enough."""
+    if arguments.device.kind != "tensorrt" or arguments.cache is None:
+        return {}
+    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(arguments.cache)}
 
 
 def _log_times(name: str, line: str) -> None:

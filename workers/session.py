@@ -1,9 +1,12 @@
 """One loaded ONNX model.  The one file that knows onnxruntime."""
 
+import io
 import os
 import re
 from collections.abc import Mapping
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +73,14 @@ def best_device() -> Device:
     return Device("cuda" if has_gpu else "cpu")
 
 
+@cache
+def load_gpu_libraries() -> None:
+    """CUDA's, from where pip has put them: nobody else looks there.  Says nothing of success."""
+    # It prints what it does not find; the provider that then lacks it is named by our own error.
+    with redirect_stdout(io.StringIO()), suppress(OSError):
+        ort.preload_dlls()
+
+
 def look_at(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """A model file's inputs and outputs.  Raises ModelError when onnxruntime cannot load it."""
     options = ort.SessionOptions()
@@ -95,6 +106,8 @@ class Session:
         self.path = path
         model = os.fspath(path) if content is None else content
         device = execution.device or best_device()
+        if not device.is_cpu:
+            load_gpu_libraries()
         providers = _providers(device, execution.provider_options)
         self._session = _loaded(path, model, _session_options(execution), providers)
         self.inputs, self.outputs = _specs(path, self._session)
